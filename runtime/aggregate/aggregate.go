@@ -1,0 +1,201 @@
+// Package aggregate is the role that takes commands: it loads the aggregate,
+// lets the user's service decide, stores the events and waits for whatever the
+// caller wants to wait for. DESIGN.md beside this file says how one aggregate's
+// commands are kept in order and why a cached state is never wrong.
+package aggregate
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/rpcerr"
+)
+
+// Store is the part of an event store that the role needs.
+type Store interface {
+	eventstore.Writer
+	eventstore.Streams
+	ByCommand(ctx context.Context, id [16]byte) ([]eventstore.Event, error)
+}
+
+// Domain is one domain that this process serves.
+type Domain struct {
+	Name    string
+	Service pb.AggregateClient // the user's business rules
+	Label   string             // how errors call the service, such as "domain order's service"
+	Timeout time.Duration      // for one call of the service; 30 s
+}
+
+// Options describe the role. Zero values mean the defaults given.
+type Options struct {
+	Domains   []Domain
+	Followers []Follower
+	Store     Store
+	// Shared says that other processes append to these domains, so that a
+	// cached state may be behind the store.
+	Shared bool
+	// ReadSnapshots and WriteSnapshots switch the use of snapshots.
+	ReadSnapshots, WriteSnapshots bool
+	CacheBytes                    int           // of aggregates in memory; 32 MiB
+	Waiting                       int           // commands waiting for one aggregate; 64
+	Deadline                      time.Duration // of a call that brings none; 60 s
+	Logger                        *slog.Logger
+}
+
+// Coordinator serves AggregateCoordinator. It is safe for concurrent use.
+type Coordinator struct {
+	pb.UnimplementedAggregateCoordinatorServer
+	options Options
+	domains map[string]Domain
+	states  *states
+	queues  *queues
+}
+
+// New returns a coordinator for the given domains.
+func New(options Options) *Coordinator {
+	if options.CacheBytes == 0 {
+		options.CacheBytes = 32 << 20
+	}
+	if options.Waiting == 0 {
+		options.Waiting = 64
+	}
+	if options.Deadline == 0 {
+		options.Deadline = time.Minute
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Coordinator{
+		options: options,
+		domains: map[string]Domain{},
+		states:  newStates(options.Store, options.CacheBytes, options.ReadSnapshots),
+		queues:  newQueues(options.Waiting),
+	}
+	for _, domain := range options.Domains {
+		if domain.Timeout == 0 {
+			domain.Timeout = 30 * time.Second
+		}
+		c.domains[domain.Name] = domain
+	}
+	return c
+}
+
+// Handle decides a command, stores its events and answers with them.
+func (c *Coordinator) Handle(ctx context.Context, command *pb.CommandBook) (*pb.CommandResponse, error) {
+	return c.handle(ctx, command, pb.SyncMode_SYNC_MODE_NONE)
+}
+
+// HandleSync does the same and waits as long as the mode says.
+func (c *Coordinator) HandleSync(ctx context.Context, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
+	if request.GetCommand() == nil {
+		return nil, rpcerr.Status(&book.Invalid{Field: "command", Found: "nothing", Want: "a command book"})
+	}
+	return c.handle(ctx, request.Command, request.SyncMode)
+}
+
+func (c *Coordinator) handle(ctx context.Context, command *pb.CommandBook, mode pb.SyncMode) (*pb.CommandResponse, error) {
+	request, err := c.check(command)
+	if err != nil {
+		return nil, rpcerr.Status(err)
+	}
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.options.Deadline)
+		defer cancel()
+	}
+	events, err := c.decide(ctx, request)
+	if err != nil {
+		return nil, rpcerr.Status(err)
+	}
+	if events == nil {
+		return &pb.CommandResponse{}, nil
+	}
+	projections, err := c.await(ctx, events, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.CommandResponse{Events: events, Projections: projections}, nil
+}
+
+// request is a command that has been found in order.
+type request struct {
+	key        book.Key
+	domain     Domain
+	command    *pb.CommandBook // a copy with whole cover and correlation id
+	id         [16]byte
+	repeatable bool // the id may have been used before
+}
+
+// check finds out what a command is about. The given book is not changed.
+func (c *Coordinator) check(command *pb.CommandBook) (*request, error) {
+	if name := command.GetCover().GetDomain(); name != "" && c.domains[name].Service == nil {
+		return nil, status.Errorf(codes.NotFound, "No service registered for domain: %s (known: %s)", name, c.known())
+	}
+	key, err := book.CheckCommand(command)
+	if err != nil {
+		return nil, err
+	}
+	correlation, err := book.CorrelationID(command)
+	if err != nil {
+		return nil, err
+	}
+	checked := &pb.CommandBook{
+		Cover: key.Cover(name(key, command.Cover)), Pages: command.Pages, CorrelationId: correlation, SagaOrigin: command.SagaOrigin,
+		AutoResequence: command.AutoResequence, Fact: command.Fact, IdempotencyKey: command.IdempotencyKey,
+	}
+	if unknown := command.ProtoReflect().GetUnknown(); len(unknown) > 0 {
+		checked.ProtoReflect().SetUnknown(unknown)
+	}
+	id, repeatable := book.CommandID(key, checked)
+	return &request{key: key, domain: c.domains[key.Domain], command: checked, id: id, repeatable: repeatable}, nil
+}
+
+// name returns the human name that a cover gives its aggregate, if it is one
+// from which the root follows; another name would not find the aggregate again.
+func name(key book.Key, cover *pb.Cover) string {
+	if id := cover.AggregateId; id != "" && book.Root(key.Domain, id) == key.Root {
+		return book.Name(id)
+	}
+	return ""
+}
+
+func (c *Coordinator) known() string {
+	var names []string
+	for name := range c.domains {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// causation says which saga and which event a command comes from.
+func causation(origin *pb.SagaCommandOrigin) string {
+	if origin.GetSagaName() == "" {
+		return ""
+	}
+	source, err := book.KeyOf(origin.TriggeringAggregate)
+	if err != nil {
+		return origin.SagaName
+	}
+	return fmt.Sprintf("%s %s/%d", origin.SagaName, source, origin.TriggeringEventSequence)
+}
+
+// size estimates what pages take in memory.
+func size(pages []*pb.EventPage) (bytes int) {
+	const overhead = 200 // of the page, its timestamp and its Any
+	for _, page := range pages {
+		bytes += overhead + proto.Size(page.Event)
+	}
+	return bytes
+}

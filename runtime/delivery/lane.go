@@ -1,0 +1,216 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/eventstore"
+)
+
+// lane is the queue of one aggregate. It exists while it has jobs.
+type lane[R any] struct {
+	jobs []*job[R]
+}
+
+// job is one book to be handled, from the log (entry set) or from a caller of
+// Deliver (reply set).
+type job[R any] struct {
+	events   *pb.EventBook
+	entry    *entry
+	ctx      context.Context //nolint:containedctx // the caller's, for one job only
+	received uint64          // what had been received from the log before this job
+	reply    chan answer[R]
+}
+
+type answer[R any] struct {
+	value R
+	err   error
+}
+
+// enqueue appends a job to its lane and starts the lane if it stood still. The
+// caller holds the lock.
+func (c *Consumer[R]) enqueue(key book.Key, next *job[R]) {
+	if c.stopping {
+		next.refuse()
+		return
+	}
+	if line, ok := c.lanes[key]; ok {
+		line.jobs = append(line.jobs, next)
+		return
+	}
+	line := &lane[R]{jobs: []*job[R]{next}}
+	c.lanes[key] = line
+	c.work.Go(func() { c.runLane(key, line) })
+}
+
+// refuse answers a job that will not be done. A job from the log is left
+// undone, so that it comes again after the next start.
+func (j *job[R]) refuse() {
+	if j.reply != nil {
+		j.reply <- answer[R]{err: eventstore.ErrClosed}
+	}
+}
+
+func (c *Consumer[R]) runLane(key book.Key, line *lane[R]) {
+	for {
+		c.do(key, line.jobs[0])
+		if !c.nextJob(key, line) {
+			return
+		}
+	}
+}
+
+// nextJob drops the job that was just done and reports whether another waits.
+func (c *Consumer[R]) nextJob(key book.Key, line *lane[R]) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	line.jobs = line.jobs[1:]
+	if c.stopping {
+		for _, job := range line.jobs {
+			job.refuse()
+		}
+		line.jobs = nil
+	}
+	if len(line.jobs) == 0 {
+		delete(c.lanes, key)
+		return false
+	}
+	return true
+}
+
+func (c *Consumer[R]) do(key book.Key, job *job[R]) {
+	if job.reply != nil {
+		value, err := c.deliver(key, job)
+		job.reply <- answer[R]{value, err}
+		return
+	}
+	if c.isBlocked(key) {
+		c.progress.done(job.entry, &eventstore.Parked{
+			Reason: "waits behind an earlier event of the same aggregate",
+		}, job.events, c.options.Name)
+		return
+	}
+	c.doFromLog(key, job)
+}
+
+// doFromLog handles a book of the log until it is done, parked, or given up
+// because the consumer stops.
+func (c *Consumer[R]) doFromLog(key book.Key, job *job[R]) {
+	events := job.events
+	if known, ok := c.results.GetIfPresent(key); ok {
+		if events = book.After(events, known.next); len(events.Pages) == 0 {
+			c.progress.done(job.entry, nil, nil, "")
+			return
+		}
+	}
+	first := time.Now()
+	attempts, err := c.try(c.working, key, events)
+	var also *Park
+	switch {
+	case err == nil:
+		c.progress.done(job.entry, nil, nil, "")
+	case c.working.Err() != nil:
+		// Stopped in the middle: left undone, so it comes again.
+	case errors.As(err, &also):
+		c.progress.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first}, job.events, also.Subscription)
+	default:
+		c.block(key)
+		c.options.Logger.Error("put among the dead letters; later events of this aggregate wait behind it",
+			"component", c.options.Name, "domain", key.Domain, "root", key.Root.String(), "sequence", book.First(events),
+			"correlation_id", events.CorrelationId, "attempts", attempts, "error", err)
+		c.progress.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: err.Error(), FirstAt: first}, job.events, c.options.Name)
+	}
+}
+
+// Park is returned by a Handle, together with its result, for events that are
+// handled but leave a dead letter in another subscription's name for a person to
+// look at. The aggregate's later events go on.
+type Park struct {
+	Subscription string // under which the dead letter is listed
+	Reason       string
+}
+
+func (p *Park) Error() string { return p.Reason }
+
+// try calls the component until it succeeds, fails for good, or has failed too
+// often. It returns how often it called.
+func (c *Consumer[R]) try(ctx context.Context, key book.Key, events *pb.EventBook) (attempts int, err error) {
+	delays := backoff.ExponentialBackOff{
+		InitialInterval: c.options.FirstDelay, MaxInterval: c.options.MaxDelay,
+		Multiplier: 2, RandomizationFactor: 0.3,
+	}
+	told := false
+	for {
+		value, err := c.call(ctx, events)
+		var also *Park
+		if err == nil || errors.As(err, &also) {
+			c.results.Set(key, result[R]{next: book.Last(events) + 1, value: value})
+			return attempts + 1, err
+		}
+		absent := c.options.Absent(err)
+		if !absent {
+			attempts++
+		}
+		if ctx.Err() != nil || !absent && (!c.options.Retryable(err) || attempts >= c.options.Attempts) {
+			return attempts, err
+		}
+		if !told {
+			told = true
+			c.options.Logger.Warn("delivery failed, trying again", "component", c.options.Name, "domain", key.Domain,
+				"root", key.Root.String(), "correlation_id", events.CorrelationId, "error", err)
+		}
+		if pause(ctx, delays.NextBackOff()) != nil {
+			return attempts, err
+		}
+	}
+}
+
+// call waits for a free place among the calls under way. A place is held during
+// the call only, so that aggregates that wait for their next attempt do not keep
+// others from their first.
+func (c *Consumer[R]) call(ctx context.Context, events *pb.EventBook) (value R, err error) {
+	if err := c.running.Acquire(ctx, 1); err != nil {
+		return value, err
+	}
+	defer c.running.Release(1)
+	return c.options.Handle(ctx, events)
+}
+
+func pause(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Consumer[R]) isBlocked(key book.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blocked[key]
+}
+
+func (c *Consumer[R]) block(key book.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blocked[key] = true
+}
+
+// Blocked is the error of Deliver for an aggregate that has dead letters.
+type Blocked struct {
+	Component string
+	Key       book.Key
+}
+
+func (e *Blocked) Error() string {
+	return fmt.Sprintf("%s has dead letters for %s and takes no more of its events until they are retried or skipped", e.Component, e.Key)
+}

@@ -1,0 +1,180 @@
+// Package saga is the role that stands before one of the user's sagas: it brings
+// the saga events, sends the commands it answers with exactly once in effect, and
+// has the aggregate that made the saga act compensate for the rejected ones.
+package saga
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/delivery"
+	"github.com/angz-dev/angz/runtime/rpcerr"
+)
+
+// Options describe one saga.
+type Options struct {
+	Name         string
+	Service      pb.SagaClient // the user's
+	Timeout      time.Duration // for one call of the service or of a target; 30 s
+	Commands     pb.AggregateCoordinatorClient
+	Compensation Compensation
+	// Delivery says where events come from. Name, Handle and Redo are set here.
+	Delivery delivery.Options[*Outcome]
+	Logger   *slog.Logger
+}
+
+// Coordinator serves SagaCoordinator for one saga. It is safe for concurrent
+// use.
+type Coordinator struct {
+	pb.UnimplementedSagaCoordinatorServer
+	options  Options
+	consumer *delivery.Consumer[*Outcome]
+}
+
+// Outcome is what became of the events of one book.
+type Outcome struct {
+	commands []*pb.CommandBook // as the saga wanted them, filled in
+	stored   []*pb.CommandBook // those that caused events, compensation included
+	abort    error             // what a synchronous caller is to be told
+}
+
+// New returns a coordinator that has not started.
+func New(options Options) *Coordinator {
+	if options.Timeout == 0 {
+		options.Timeout = 30 * time.Second
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Coordinator{options: options}
+	options.Delivery.Name = "saga/" + options.Name
+	options.Delivery.Handle = c.act
+	// The commands of a book that was handled long ago are not remembered, but
+	// repeating them is harmless, and a cascading caller has to wait for them.
+	options.Delivery.Redo = true
+	c.consumer = delivery.New(options.Delivery)
+	return c
+}
+
+// Run delivers events to the saga until the context ends.
+func (c *Coordinator) Run(ctx context.Context) error { return c.consumer.Run(ctx) }
+
+// Wants reports whether the saga takes events of the domain.
+func (c *Coordinator) Wants(domain string) bool { return c.consumer.Wants(domain) }
+
+// Handle hands events to the saga ahead of the bus.
+func (c *Coordinator) Handle(ctx context.Context, events *pb.EventBook) (*emptypb.Empty, error) {
+	if _, err := c.consumer.Deliver(ctx, events); err != nil {
+		return nil, rpcerr.Status(err)
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// HandleSync hands events to the saga ahead of the bus and answers with the
+// commands that were sent because of them. In mode CASCADE it also waits for
+// everything these commands cause.
+func (c *Coordinator) HandleSync(ctx context.Context, request *pb.SyncEventBook) (*pb.SagaResponse, error) {
+	outcome, err := c.consumer.Deliver(ctx, request.GetEvents())
+	if err != nil {
+		return nil, rpcerr.Status(err)
+	}
+	if outcome.abort != nil {
+		return nil, outcome.abort
+	}
+	if request.SyncMode == pb.SyncMode_SYNC_MODE_CASCADE {
+		if err := c.cascade(ctx, outcome); err != nil {
+			return nil, err
+		}
+	}
+	return &pb.SagaResponse{Commands: outcome.commands}, nil
+}
+
+// cascade waits for what the stored commands cause, by repeating them in mode
+// CASCADE: a repeated command does nothing but wait. It happens outside the
+// aggregate's lane, because what is waited for may have to pass that lane.
+func (c *Coordinator) cascade(ctx context.Context, outcome *Outcome) error {
+	for _, command := range outcome.stored {
+		request := &pb.SyncCommandBook{Command: command, SyncMode: pb.SyncMode_SYNC_MODE_CASCADE}
+		if _, err := c.options.Commands.HandleSync(ctx, request); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// act asks the saga what is to be done and does it. An error that may pass makes
+// it be called again; commands that were sent are then recognised.
+func (c *Coordinator) act(ctx context.Context, events *pb.EventBook) (*Outcome, error) {
+	response, err := c.ask(ctx, events)
+	if err != nil {
+		return nil, err
+	}
+	outcome := &Outcome{}
+	var left *delivery.Park
+	for i, wanted := range response.GetCommands() {
+		command := c.fillIn(wanted, events, uint32(i))
+		outcome.commands = append(outcome.commands, command)
+		if err := c.send(ctx, events, command, outcome); err != nil {
+			if !errors.As(err, &left) {
+				return nil, err
+			}
+		}
+	}
+	if left != nil {
+		return outcome, left
+	}
+	return outcome, nil
+}
+
+func (c *Coordinator) ask(ctx context.Context, events *pb.EventBook) (*pb.SagaResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	return c.options.Service.Handle(ctx, events)
+}
+
+// fillIn completes a command with where it comes from.
+func (c *Coordinator) fillIn(wanted *pb.CommandBook, events *pb.EventBook, index uint32) *pb.CommandBook {
+	command := &pb.CommandBook{
+		Cover: wanted.GetCover(), Pages: wanted.GetPages(), CorrelationId: wanted.GetCorrelationId(), AutoResequence: wanted.GetAutoResequence(),
+		Fact: wanted.GetFact(), IdempotencyKey: wanted.GetIdempotencyKey(),
+		SagaOrigin: &pb.SagaCommandOrigin{
+			SagaName: c.options.Name, TriggeringAggregate: events.Cover, TriggeringEventSequence: book.Last(events), CommandIndex: index,
+		},
+	}
+	if command.CorrelationId == "" {
+		command.CorrelationId = events.CorrelationId
+	}
+	return command
+}
+
+// send sends one command. A rejection is compensated; the error is one that may
+// pass, or a *delivery.Park.
+func (c *Coordinator) send(ctx context.Context, events *pb.EventBook, command *pb.CommandBook, outcome *Outcome) error {
+	answer, err := c.handle(ctx, command)
+	if err == nil {
+		if len(answer.GetEvents().GetPages()) > 0 {
+			outcome.stored = append(outcome.stored, command)
+		}
+		return nil
+	}
+	if rpcerr.Retryable(err) || status.Code(err) == codes.Canceled {
+		return err
+	}
+	c.options.Logger.Info("command rejected, compensating", "component", c.options.Name, "domain", command.Cover.GetDomain(),
+		"correlation_id", command.CorrelationId, "error", status.Convert(err).Message())
+	return c.compensate(ctx, rejection{events: events, command: command, reason: status.Convert(err).Message()}, outcome)
+}
+
+func (c *Coordinator) handle(ctx context.Context, command *pb.CommandBook) (*pb.CommandResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	return c.options.Commands.Handle(ctx, command)
+}
