@@ -59,18 +59,19 @@ func (j *job[R]) refuse() {
 
 func (c *Consumer[R]) runLane(key book.Key, line *lane[R]) {
 	for {
-		c.do(key, line.jobs[0])
-		if !c.nextJob(key, line) {
+		next := c.nextJob(key, line)
+		if next == nil {
 			return
 		}
+		c.do(key, next)
 	}
 }
 
-// nextJob drops the job that was just done and reports whether another waits.
-func (c *Consumer[R]) nextJob(key book.Key, line *lane[R]) bool {
+// nextJob takes the job that is next in the lane, nil when the lane has come to
+// its end.
+func (c *Consumer[R]) nextJob(key book.Key, line *lane[R]) *job[R] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	line.jobs = line.jobs[1:]
 	if c.stopping {
 		for _, job := range line.jobs {
 			job.refuse()
@@ -79,9 +80,11 @@ func (c *Consumer[R]) nextJob(key book.Key, line *lane[R]) bool {
 	}
 	if len(line.jobs) == 0 {
 		delete(c.lanes, key)
-		return false
+		return nil
 	}
-	return true
+	next := line.jobs[0]
+	line.jobs = line.jobs[1:]
+	return next
 }
 
 func (c *Consumer[R]) do(key book.Key, job *job[R]) {

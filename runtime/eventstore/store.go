@@ -197,7 +197,7 @@ type Advance struct {
 	Name     string
 	Epoch    uint64
 	From, To uint64
-	Park     []Parked
+	Park     []Parked // each under its own Subscription, or under Name when that is empty
 }
 
 // Position is where a subscription stands.
