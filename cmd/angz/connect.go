@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/angz-dev/angz/runtime/config"
+	"github.com/angz-dev/angz/runtime/transport"
+)
+
+// serverName stands for the system at the other end in the transport's errors.
+const serverName = "angz"
+
+// readyWait is how long a command waits for a system that is not there: long
+// enough for one that is just starting, short enough for one who forgot to start it.
+const readyWait = 2 * time.Second
+
+// connection holds the flags of commands that talk to a running system.
+type connection struct {
+	address string
+}
+
+func (c *connection) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.address, "address", "",
+		"where angz answers: host:port, http://, https:// or a socket path (default: the gateway of angz.yaml, else localhost:1316)")
+}
+
+// dial connects to the system the flags and the configuration name. It does not
+// wait for it.
+func (c *connection) dial(s streams) (*transport.Client, error) {
+	address := c.address
+	if address == "" {
+		configured, err := gatewayAddress(s)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		address = configured
+	}
+	client, err := transport.Dial(address, transport.DialOptions{Name: serverName, ReadyWait: readyWait})
+	if err != nil {
+		return nil, usagef("--address: %w", err)
+	}
+	return client, nil
+}
+
+// gatewayAddress returns where the project around the working directory has its
+// gateway.
+func gatewayAddress(s streams) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find angz.yaml: %w", err)
+	}
+	loaded, err := config.Load(config.Options{Dir: dir, Environ: s.environ, Dev: true})
+	if err != nil {
+		return "", err
+	}
+	return loaded.GatewayAddress(), nil
+}
+
+// refusals are the codes by which a system says no, as opposed to failing.
+var refusals = map[codes.Code]string{
+	codes.InvalidArgument:    "INVALID_ARGUMENT",
+	codes.NotFound:           "NOT_FOUND",
+	codes.AlreadyExists:      "ALREADY_EXISTS",
+	codes.PermissionDenied:   "PERMISSION_DENIED",
+	codes.Unauthenticated:    "UNAUTHENTICATED",
+	codes.FailedPrecondition: "FAILED_PRECONDITION",
+	codes.Aborted:            "ABORTED",
+	codes.OutOfRange:         "OUT_OF_RANGE",
+}
+
+// explain turns an answer's status into what a person is told.
+func explain(err error, address string) error {
+	answer, ok := status.FromError(err)
+	if err == nil || !ok {
+		return err
+	}
+	message := printable(answer.Message())
+	if name, refused := refusals[answer.Code()]; refused {
+		return refusal{fmt.Errorf("%s (%s)", message, name)}
+	}
+	switch answer.Code() {
+	case codes.Unavailable:
+		if strings.HasPrefix(message, serverName+" at ") {
+			return fmt.Errorf("%s\nis \"angz dev\" running? name another system with --address", strings.TrimSuffix(message, "; is it running?"))
+		}
+	case codes.Unimplemented:
+		return fmt.Errorf("%s does not serve this (%s); name a gateway or a coordinator with --address", address, message)
+	case codes.Canceled:
+		return fmt.Errorf("cancelled: %w", err)
+	}
+	return fmt.Errorf("%s (%s)", message, answer.Code())
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/angz-dev/angz/runtime/book"
+)
+
+// outputFormat is the value of --output.
+type outputFormat string
+
+const (
+	outputText outputFormat = "text"
+	outputJSON outputFormat = "json"
+)
+
+// register adds --output to a command that prints data.
+func (o *outputFormat) register(cmd *cobra.Command) {
+	*o = outputText
+	cmd.Flags().VarP(o, "output", "o", "how to print: text, or json for other programs")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// Set implements pflag.Value.
+func (o *outputFormat) Set(text string) error {
+	if text != string(outputText) && text != string(outputJSON) {
+		return fmt.Errorf("found %q, expected text or json", text)
+	}
+	*o = outputFormat(text)
+	return nil
+}
+
+// String implements pflag.Value.
+func (o *outputFormat) String() string { return string(*o) }
+
+// Type implements pflag.Value.
+func (o *outputFormat) Type() string { return "format" }
+
+// painter writes terminal colours, or nothing where they are not wanted.
+type painter bool
+
+// newPainter looks at who reads: a terminal of a person that has not set NO_COLOR.
+func newPainter(w io.Writer, environ []string) painter {
+	file, ok := w.(*os.File)
+	if !ok || !isatty.IsTerminal(file.Fd()) {
+		return false
+	}
+	return painter(!slices.ContainsFunc(environ, func(variable string) bool {
+		name, value, _ := strings.Cut(variable, "=")
+		return name == "NO_COLOR" && value != "" || name == "TERM" && value == "dumb"
+	}))
+}
+
+func (p painter) paint(code, text string) string {
+	if !p || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// dim paints what is beside the point.
+func (p painter) dim(text string) string { return p.paint("2", text) }
+
+// eventType paints the short name of an event's type by what it says, in the
+// colours of the log role.
+func (p painter) eventType(typeName string) string {
+	short := printable(book.ShortName(typeName))
+	for _, family := range []struct{ ending, code string }{
+		{"Created", "32"}, {"Completed", "36"}, {"Cancelled", "31"}, {"Failed", "31"}, {"Added", "33"}, {"Applied", "33"},
+	} {
+		if strings.HasSuffix(short, family.ending) {
+			return p.paint(family.code, short)
+		}
+	}
+	return p.paint("34", short)
+}
+
+// printable replaces what could make a terminal do things: text in events comes
+// from anybody.
+func printable(text string) string {
+	if !strings.ContainsFunc(text, unprintable) {
+		return text
+	}
+	var safe strings.Builder
+	for _, r := range text {
+		if unprintable(r) {
+			quoted := strconv.QuoteRuneToASCII(r)
+			safe.WriteString(quoted[1 : len(quoted)-1])
+			continue
+		}
+		safe.WriteRune(r)
+	}
+	return safe.String()
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

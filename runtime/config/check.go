@@ -1,0 +1,283 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// services is one of the lists of services with what is called of it.
+type services struct {
+	key     string // as it is in the file
+	kind    string
+	entries []Service
+	socket  string // the first word of its sockets' names
+}
+
+func (c *Config) lists() []services {
+	return []services{
+		{"business_logic", "domain", c.Domains, "business"},
+		{"projectors", "projector", c.Projectors, "projector"},
+		{"sagas", "saga", c.Sagas, "saga"},
+	}
+}
+
+// check finds what is wrong or doubtful between values that are each right.
+func (l *loader) check() {
+	for _, list := range l.config.lists() {
+		l.checkNames(list)
+		for i, service := range list.entries {
+			path := fmt.Sprintf("%s[%d]", list.key, i)
+			l.checkReach(list, path, service)
+			l.checkSubscriptions(path, service)
+			if l.options.Dev && service.Dir != "" {
+				l.checkFolder(path+".dir", service.Dir)
+			}
+		}
+	}
+	for i, folder := range l.config.Protos {
+		if l.options.Dev {
+			l.checkFolder(itemOrList(l, "protos", i), folder)
+		}
+	}
+	l.checkFallbackDomain()
+	l.checkStore()
+	l.checkPorts()
+	l.checkLength()
+	l.checkDoubts()
+}
+
+// itemOrList returns the key of a list's entry, or the list's own when its
+// entries have no places.
+func itemOrList(l *loader, list string, index int) string {
+	if item := fmt.Sprintf("%s[%d]", list, index); l.given(item) {
+		return item
+	}
+	return list
+}
+
+// blame reports a mistake about a key that was said something about.
+func (l *loader) blame(key, message string) {
+	l.complain(key, l.origins[key], message)
+}
+
+func (l *loader) warn(format string, values ...any) {
+	l.config.warnings = append(l.config.warnings, fmt.Sprintf(format, values...))
+}
+
+// checkNames finds services without a name and names that are there twice.
+func (l *loader) checkNames(list services) {
+	first := map[string]int{}
+	for i, service := range list.entries {
+		path := fmt.Sprintf("%s[%d]", list.key, i)
+		if service.Name == "" {
+			if !l.settled[path] && !l.settled[path+".name"] {
+				l.blame(path, fmt.Sprintf("%s: found no name, expected one: write name: and what the %s is called", path, list.kind))
+			}
+			continue
+		}
+		if earlier, twice := first[service.Name]; twice {
+			at := l.origins[fmt.Sprintf("%s[%d].name", list.key, earlier)]
+			l.blame(path+".name", fmt.Sprintf("%s.name: found a second %s %q, expected each name once: the first is on line %d", path, list.kind, service.Name, at.line))
+			continue
+		}
+		first[service.Name] = i
+	}
+}
+
+// checkReach finds services that angz can neither start nor reach.
+func (l *loader) checkReach(list services, path string, service Service) {
+	starts := !service.Run.IsZero()
+	if !starts && service.Address == "" && l.config.Transport.Type != "uds" {
+		for _, part := range []string{"", ".run", ".address"} {
+			if l.settled[path+part] {
+				return
+			}
+		}
+		l.blame(path, fmt.Sprintf("%s: found neither run nor address, expected one: run: starts the service, address: says where it already answers", describe(list, path, service)))
+		return
+	}
+	if !starts && !service.Build.IsZero() {
+		l.warn("%s has a build but no run: angz does not start it, and so does not build it", describe(list, path, service))
+	}
+	if !starts && len(service.Watch) > 0 {
+		l.warn("%s has watch but no run: angz does not start it, and so cannot restart it", describe(list, path, service))
+	}
+}
+
+func describe(list services, path string, service Service) string {
+	if service.Name == "" {
+		return path
+	}
+	return list.kind + " " + service.Name
+}
+
+// checkSubscriptions finds subscriptions to domains that do not exist. Only a
+// project that runs as a whole knows all domains; a process of production may
+// follow those of others, so there only slips of the pen are mistakes.
+func (l *loader) checkSubscriptions(path string, service Service) {
+	var known []string
+	for _, domain := range l.config.Domains {
+		if domain.Name != "" {
+			known = append(known, domain.Name)
+		}
+	}
+	if len(known) == 0 {
+		return
+	}
+	for i, domain := range service.Domains {
+		key := fmt.Sprintf("%s.domains[%d]", path, i)
+		if slices.Contains(service.Domains[:i], domain) {
+			l.blame(key, fmt.Sprintf("%s: found %q a second time, expected each domain once", key, domain))
+			continue
+		}
+		if slices.Contains(known, domain) || domain == l.config.SagaCompensation.FallbackDomain || strings.HasPrefix(domain, "_projection.") {
+			continue
+		}
+		hint := didYouMean(domain, known)
+		if hint == "" && !l.options.Dev {
+			l.warn("%s follows the domain %q, which is not in business_logic: its events must come from another process", path, domain)
+			continue
+		}
+		if hint == "" {
+			hint = "add it to business_logic, or take it out here"
+		}
+		l.blame(key, fmt.Sprintf("%s: found %q, which is not a domain of business_logic, expected %s; %s", key, domain, oneOf(known), hint))
+	}
+}
+
+// checkFolder finds folders of the project that are not there.
+func (l *loader) checkFolder(key, folder string) {
+	path := folder
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(l.config.Dir, path)
+	}
+	if !isFolder(path) {
+		l.blame(key, fmt.Sprintf("%s: found %s, which is not there, expected a folder seen from %s", key, quoted(folder), l.config.Dir))
+	}
+}
+
+// checkFallbackDomain keeps the user's domains and angz's own apart.
+func (l *loader) checkFallbackDomain() {
+	for i, domain := range l.config.Domains {
+		if domain.Name != "" && domain.Name == l.config.SagaCompensation.FallbackDomain {
+			key := fmt.Sprintf("business_logic[%d].name", i)
+			l.blame(key, fmt.Sprintf("%s: found %q, which is where angz records failed compensations, expected another name: change one of this and saga_compensation.fallback_domain", key, domain.Name))
+		}
+	}
+}
+
+// checkStore asks for a decision where events would be lost without one.
+func (l *loader) checkStore() {
+	if l.options.Dev || l.options.NoStore || l.config.Storage.Type != "sqlite" || l.given("storage.sqlite.path") || l.settled["storage.type"] {
+		return
+	}
+	at := l.origins["storage.type"]
+	l.complain("storage.sqlite.path", at, "storage.sqlite.path: found nothing, expected the file in which SQLite keeps the events: set it in the file or in ANGZARR_STORAGE__SQLITE__PATH, or to :memory: to keep nothing")
+}
+
+// checkPorts finds two doors of angz dev with one port. Under angz serve they
+// may be those of different processes.
+func (l *loader) checkPorts() {
+	if !l.options.Dev {
+		return
+	}
+	taken := map[int]string{}
+	for _, door := range []struct {
+		key  string
+		port int
+	}{
+		{"server.aggregate_port", l.config.Server.AggregatePort}, {"server.event_query_port", l.config.Server.EventQueryPort},
+		{"gateway.port", l.config.Gateway.Port}, {"stream.port", l.config.Stream.Port},
+	} {
+		other, twice := taken[door.port]
+		taken[door.port] = door.key
+		if !twice || door.port == 0 {
+			continue
+		}
+		key := door.key
+		if !l.given(key) {
+			key, other = other, key // blame what was written, not the default
+		}
+		l.blame(key, fmt.Sprintf("%s: found %d, which is also %s, expected a port of its own", key, door.port, other))
+	}
+}
+
+// checkLength finds sockets whose path no system can open.
+func (l *loader) checkLength() {
+	const longest = 103 // macOS; Linux has four more
+	if l.config.Transport.Type != "uds" {
+		return
+	}
+	names := []string{"gateway"}
+	for _, list := range l.config.lists() {
+		for _, service := range list.entries {
+			names = append(names, list.socket+"-"+service.Name)
+		}
+	}
+	for _, domain := range l.config.Domains {
+		names = append(names, "aggregate-"+domain.Name)
+	}
+	longestName := slices.MaxFunc(names, func(a, b string) int { return len(a) - len(b) })
+	path := filepath.Join(l.config.Transport.UDS.BasePath, longestName+".sock")
+	if len(path) > longest {
+		l.blame("transport.uds.base_path", fmt.Sprintf("transport.uds.base_path: found a folder in which the socket %s has a path of %d bytes, expected at most %d: choose a shorter folder or name", longestName+".sock", len(path), longest))
+	}
+}
+
+// checkDoubts warns about what is accepted but probably not meant.
+func (l *loader) checkDoubts() {
+	c := l.config
+	if c.Transport.TCP.Port != 0 {
+		l.warn("transport.tcp.port is for a role that is served alone: angz dev and angz serve all listen on server.aggregate_port, server.event_query_port, gateway.port and stream.port")
+	}
+	if host := c.Server.Host; l.options.Dev && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		l.warn("server.host is %s: angz dev can be reached from other machines, without any check of who calls", host)
+	}
+	if c.Storage.Type == "memory" && !l.options.Dev && !l.options.NoStore {
+		l.warn("storage.type is memory: all events are lost when the process ends")
+	}
+	if c.SagaCompensation.FallbackEscalate && c.SagaCompensation.EscalationWebhookURL == "" {
+		l.warn("saga_compensation.fallback_escalate is true without an escalation_webhook_url: failed compensations are only logged")
+	}
+	l.warnSharedAddresses()
+}
+
+// warnSharedAddresses finds two services that are to be started on one address.
+func (l *loader) warnSharedAddresses() {
+	first := map[string]string{}
+	for _, list := range l.config.lists() {
+		for i, service := range list.entries {
+			if service.Run.IsZero() || service.Address == "" {
+				continue
+			}
+			name := describe(list, fmt.Sprintf("%s[%d]", list.key, i), service)
+			if other, twice := first[service.Address]; twice {
+				l.warn("%s and %s are both started on %s: one of them cannot listen there", other, name, maskCredentials(service.Address))
+				continue
+			}
+			first[service.Address] = name
+		}
+	}
+}
+
+// CheckDrivers reports, with their places, the kinds of store and bus that were
+// asked for and are not among those that the caller can open. Its error is an
+// *Errors.
+func (c *Config) CheckDrivers(stores, buses []string) error {
+	l := &loader{config: c, doc: c.read, origins: c.origins, settled: map[string]bool{}}
+	for _, choice := range []struct {
+		key, kind string
+		have      []string
+	}{{"storage.type", c.Storage.Type, stores}, {"messaging.type", c.Messaging.Type, buses}} {
+		if !slices.Contains(choice.have, choice.kind) {
+			l.blame(choice.key, fmt.Sprintf("%s: found %q, for which this version of angz has no driver yet, expected %s", choice.key, choice.kind, oneOf(choice.have)))
+		}
+	}
+	if len(l.mistakes) == 0 {
+		return nil
+	}
+	return &Errors{List: l.mistakes}
+}

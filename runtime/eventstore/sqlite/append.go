@@ -1,0 +1,226 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/eventstore"
+)
+
+const (
+	insertStream = `INSERT INTO streams (id, domain, root, name) VALUES (?, ?, ?, ?)`
+
+	insertEvent = `INSERT INTO events
+		(position, stream, seq, part, parts, created_at, command_id, correlation_id, causation, type_url, payload)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	upsertSnapshot = `INSERT INTO snapshots (stream, seq, type_url, state, checksum) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (stream) DO UPDATE SET
+			seq = excluded.seq, type_url = excluded.type_url, state = excluded.state, checksum = excluded.checksum
+		WHERE excluded.seq >= snapshots.seq`
+
+	selectStream = `SELECT s.id, s.name, (SELECT max(seq) FROM events WHERE stream = s.id)
+		FROM streams s WHERE s.domain = ? AND s.root = ?`
+)
+
+// Append stores the events of one command; see eventstore.Writer.
+func (s *Store) Append(ctx context.Context, request eventstore.Append) (eventstore.Appended, error) {
+	if err := checkAppend(&request); err != nil {
+		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", request.Key, err)
+	}
+	var answer eventstore.Appended
+	err := s.writer.submit(ctx, size(&request), func(ctx context.Context, t *transaction) (err error) {
+		answer, err = t.append(ctx, &request)
+		return err
+	})
+	var conflict *eventstore.Conflict
+	if errors.As(err, &conflict) {
+		return eventstore.Appended{}, conflict
+	}
+	if err != nil {
+		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", request.Key, err)
+	}
+	return answer, nil
+}
+
+// SaveSnapshot keeps a snapshot; see eventstore.Writer.
+func (s *Store) SaveSnapshot(ctx context.Context, snapshot eventstore.Snapshot) error {
+	err := s.writer.submit(ctx, len(snapshot.State), func(ctx context.Context, t *transaction) error {
+		stream, err := t.stream(ctx, snapshot.Key)
+		if err != nil {
+			return err
+		}
+		if snapshot.Sequence >= stream.next {
+			return fmt.Errorf("it contains event %d, the aggregate has only %d", snapshot.Sequence, stream.next)
+		}
+		return t.snapshot(ctx, stream, &snapshot)
+	})
+	if err != nil {
+		return fmt.Errorf("save the snapshot of %s: %w", snapshot.Key, err)
+	}
+	return nil
+}
+
+// checkAppend refuses what no state of the log could make right.
+func checkAppend(request *eventstore.Append) error {
+	if request.Key.Domain == "" {
+		return errors.New("no domain")
+	}
+	if request.CommandID == uuid.Nil {
+		return errors.New("no command id")
+	}
+	if len(request.Events) == 0 {
+		return errors.New("no events")
+	}
+	next := uint64(request.Next) + uint64(len(request.Events))
+	if next > math.MaxUint32 {
+		return fmt.Errorf("%d more events after number %d do not fit into 32 bits", len(request.Events), request.Next)
+	}
+	snapshot := request.Snapshot
+	if snapshot == nil {
+		return nil
+	}
+	if snapshot.Key != request.Key && snapshot.Key != (book.Key{}) {
+		return fmt.Errorf("the snapshot is of %s", snapshot.Key)
+	}
+	if uint64(snapshot.Sequence) >= next {
+		return fmt.Errorf("the snapshot contains event %d, the last one is %d", snapshot.Sequence, next-1)
+	}
+	return nil
+}
+
+// size estimates what a request adds to a batch.
+func size(request *eventstore.Append) int {
+	bytes := 0
+	for i := range request.Events {
+		bytes += len(request.Events[i].Payload) + len(request.Events[i].TypeURL)
+	}
+	if request.Snapshot != nil {
+		bytes += len(request.Snapshot.State)
+	}
+	return bytes
+}
+
+// append decides what becomes of a request and, if all is well, stores it.
+func (t *transaction) append(ctx context.Context, request *eventstore.Append) (eventstore.Appended, error) {
+	stream, err := t.stream(ctx, request.Key)
+	if err != nil {
+		return eventstore.Appended{}, err
+	}
+	if request.Repeatable || t.careful {
+		stored, err := eventsOfCommand(ctx, t.conn, request.CommandID)
+		if err != nil || len(stored) > 0 {
+			return repeated(request, stream, stored), err
+		}
+	}
+	if request.Next != stream.next {
+		return eventstore.Appended{}, &eventstore.Conflict{Key: request.Key, Want: request.Next, Next: stream.next}
+	}
+	if err := t.settle(ctx, request, stream); err != nil {
+		return eventstore.Appended{}, err
+	}
+	for i := range request.Events {
+		if err := t.event(ctx, request, stream, i); err != nil {
+			return eventstore.Appended{}, err
+		}
+	}
+	stream.next += uint32(len(request.Events))
+	if request.Snapshot != nil {
+		if err := t.snapshot(ctx, stream, request.Snapshot); err != nil {
+			return eventstore.Appended{}, err
+		}
+	}
+	return eventstore.Appended{Next: stream.next, Last: t.head}, nil
+}
+
+// repeated answers a command that has been stored before.
+func repeated(request *eventstore.Append, s *stream, stored []eventstore.Event) eventstore.Appended {
+	if len(stored) == 0 {
+		return eventstore.Appended{}
+	}
+	return eventstore.Appended{
+		Next: s.next, Last: stored[len(stored)-1].Position, Duplicate: true, Events: stored,
+	}
+}
+
+// stream returns what is known of an aggregate. Its id is 0 if there is none.
+func (t *transaction) stream(ctx context.Context, key book.Key) (*stream, error) {
+	if found := t.writer.known.get(key); found != nil {
+		return found, nil
+	}
+	found := &stream{}
+	err := t.conn.query(ctx, selectStream, func(row []driver.Value) error {
+		*found = stream{id: integer(row[0]), name: text(row[1]), next: uint32(integer(row[2]) + 1)}
+		return errStop
+	}, key.Domain, key.Root[:])
+	if err == nil && found.id != 0 {
+		t.writer.known.put(key, found)
+	}
+	return found, err
+}
+
+// settle makes sure that the aggregate has its row, and its name if one is
+// given for the first time.
+func (t *transaction) settle(ctx context.Context, request *eventstore.Append, s *stream) error {
+	key := request.Key
+	switch {
+	case s.id == 0:
+		t.writer.streams++
+		s.id, s.name = t.writer.streams, request.Name
+		t.writer.known.put(key, s)
+		_, err := t.conn.exec(ctx, insertStream, s.id, key.Domain, key.Root[:], s.name)
+		return err
+	case s.name == "" && request.Name != "":
+		s.name = request.Name
+		for i := range t.events {
+			if t.events[i].Key == key {
+				t.events[i].Name = s.name
+			}
+		}
+		t.renamed = append(t.renamed, eventstore.Root{Key: key, Name: s.name})
+		_, err := t.conn.exec(ctx, `UPDATE streams SET name = ? WHERE domain = ? AND root = ?`, s.name, key.Domain, key.Root[:])
+		return err
+	}
+	return nil
+}
+
+// event stores the i-th event of a request.
+func (t *transaction) event(ctx context.Context, request *eventstore.Append, s *stream, i int) error {
+	event, created := &request.Events[i], nanos(request.Events[i].CreatedAt)
+	t.head++
+	sequence := s.next + uint32(i)
+	_, err := t.conn.exec(ctx, insertEvent,
+		int64(t.head), s.id, int64(sequence), int64(i), int64(len(request.Events)), created,
+		request.CommandID[:], request.CorrelationID, request.Causation, event.TypeURL, bytesOrNull(event.Payload))
+	t.events = append(t.events, eventstore.Event{
+		Position: t.head, Key: request.Key, Name: s.name, Sequence: sequence,
+		TypeURL: event.TypeURL, Payload: event.Payload, CreatedAt: time.Unix(0, created).UTC(),
+		CommandID: request.CommandID, CorrelationID: request.CorrelationID, Causation: request.Causation,
+		Offset: i, Count: len(request.Events),
+	})
+	return err
+}
+
+func (t *transaction) snapshot(ctx context.Context, s *stream, snapshot *eventstore.Snapshot) error {
+	_, err := t.conn.exec(ctx, upsertSnapshot, s.id, int64(snapshot.Sequence), snapshot.TypeURL,
+		bytesOrNull(snapshot.State), checksum(snapshot.Sequence, snapshot.TypeURL, snapshot.State))
+	return err
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum tells an intact snapshot from a damaged one. A snapshot that lies is
+// worse than none, because nothing else would notice.
+func checksum(sequence uint32, typeURL string, state []byte) int64 {
+	sum := crc32.Update(0, castagnoli, fmt.Appendf(nil, "%d %d ", sequence, len(typeURL)))
+	sum = crc32.Update(sum, castagnoli, []byte(typeURL))
+	return int64(crc32.Update(sum, castagnoli, state))
+}

@@ -1,0 +1,121 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/angz-dev/angz/runtime/eventstore"
+)
+
+// What identifies a database of angz in its header, and the version of the
+// tables in it.
+const (
+	applicationID = 0x616e677a // "angz"
+	schemaVersion = 1
+)
+
+// Every row of events stands on its own, so that reading a page of the log
+// needs one pass. Indexes by command and correlation hold only the first event
+// of each command, and part and parts lead to the others.
+//
+// streams is clustered by its key because that is how a command that meets an
+// unknown aggregate asks for it.
+var schema = []string{
+	`CREATE TABLE streams (
+		id INTEGER NOT NULL,
+		domain TEXT NOT NULL,
+		root BLOB NOT NULL,
+		name TEXT NOT NULL,
+		PRIMARY KEY (domain, root)
+	) STRICT, WITHOUT ROWID`,
+	`CREATE UNIQUE INDEX streams_id ON streams (id)`,
+	`CREATE TABLE events (
+		position INTEGER PRIMARY KEY,
+		stream INTEGER NOT NULL,
+		seq INTEGER NOT NULL,
+		part INTEGER NOT NULL,
+		parts INTEGER NOT NULL,
+		created_at INTEGER NOT NULL,
+		command_id BLOB NOT NULL,
+		correlation_id TEXT NOT NULL,
+		causation TEXT NOT NULL,
+		type_url TEXT NOT NULL,
+		payload BLOB
+	) STRICT`,
+	`CREATE UNIQUE INDEX events_stream ON events (stream, seq)`,
+	`CREATE UNIQUE INDEX events_command ON events (command_id) WHERE part = 0`,
+	`CREATE TABLE snapshots (
+		stream INTEGER PRIMARY KEY,
+		seq INTEGER NOT NULL,
+		type_url TEXT NOT NULL,
+		state BLOB,
+		checksum INTEGER NOT NULL
+	) STRICT`,
+	`CREATE TABLE subscriptions (
+		name TEXT NOT NULL PRIMARY KEY,
+		position INTEGER NOT NULL,
+		epoch INTEGER NOT NULL,
+		updated_at INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE parked (
+		subscription TEXT NOT NULL,
+		position INTEGER NOT NULL,
+		domain TEXT NOT NULL,
+		root BLOB NOT NULL,
+		seq INTEGER NOT NULL,
+		attempts INTEGER NOT NULL,
+		reason TEXT NOT NULL,
+		state TEXT NOT NULL,
+		first_at INTEGER NOT NULL,
+		last_at INTEGER NOT NULL,
+		PRIMARY KEY (subscription, position)
+	) STRICT, WITHOUT ROWID`,
+	`CREATE INDEX parked_waiting ON parked (subscription, domain, root) WHERE state = 'parked'`,
+	`CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID`,
+}
+
+// createSchema fills a database that holds nothing yet; another one it leaves
+// as it is.
+func createSchema(ctx context.Context, c *conn) error {
+	tables, err := c.number(ctx, `SELECT count(*) FROM sqlite_schema`)
+	if err != nil || tables > 0 {
+		return err
+	}
+	statements := append([]string{`BEGIN IMMEDIATE`}, schema...)
+	statements = append(statements,
+		fmt.Sprintf(`PRAGMA application_id = %d`, applicationID),
+		fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion))
+	for _, statement := range statements {
+		if err := c.once(ctx, statement); err != nil {
+			return fmt.Errorf("create the tables: %w", err)
+		}
+	}
+	epoch := uuid.New()
+	if _, err := c.exec(ctx, `INSERT INTO meta (key, value) VALUES ('log_epoch', ?)`, epoch[:]); err != nil {
+		return fmt.Errorf("create the log's epoch: %w", err)
+	}
+	return c.once(ctx, `COMMIT`)
+}
+
+func readEpoch(ctx context.Context, c *conn) (uuid.UUID, error) {
+	var epoch uuid.UUID
+	err := c.query(ctx, `SELECT value FROM meta WHERE key = 'log_epoch'`, func(row []driver.Value) error {
+		epoch = id(row[0])
+		return errStop
+	})
+	if err == nil && epoch == uuid.Nil {
+		err = errors.Join(eventstore.ErrUnavailable, errors.New("the log's epoch is missing"))
+	}
+	return epoch, err
+}
+
+func setCorrelationIndex(ctx context.Context, c *conn, wanted bool) error {
+	if !wanted {
+		return c.once(ctx, `DROP INDEX IF EXISTS events_correlation`)
+	}
+	return c.once(ctx, `CREATE INDEX IF NOT EXISTS events_correlation ON events (correlation_id) WHERE part = 0`)
+}

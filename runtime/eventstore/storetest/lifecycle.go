@@ -1,0 +1,200 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/eventstore"
+)
+
+var lifecycle = map[string]func(*testing.T, Driver){
+	"every log has an epoch of its own": func(t *testing.T, driver Driver) {
+		first, second := open(t, driver), open(t, driver)
+		if first.Epoch() == uuid.Nil || first.Epoch() == second.Epoch() {
+			t.Errorf("the epochs are %s and %s", first.Epoch(), second.Epoch())
+		}
+	},
+
+	"closing twice is harmless": func(t *testing.T, driver Driver) {
+		store := open(t, driver)
+		for range 2 {
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	},
+
+	"a closed store says so": func(t *testing.T, driver Driver) {
+		store := open(t, driver)
+		key := newKey("order")
+		must(t, store, command(key, 0, "a"))
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, call := range everyCall(store, key) {
+			if err := call(t.Context()); !errors.Is(err, eventstore.ErrClosed) {
+				t.Errorf("%s: got %v, want ErrClosed", name, err)
+			}
+		}
+	},
+
+	"closing sees accepted appends through": func(t *testing.T, driver Driver) {
+		at := driver.New(t)
+		store := reopen(t, at)
+		const callers = 64
+		first := make(chan struct{}, callers)
+		var accepted sync.Map
+		var wait sync.WaitGroup
+		for range callers {
+			wait.Go(func() {
+				for {
+					request := command(newKey("order"), 0, "a")
+					_, err := store.Append(t.Context(), request)
+					if errors.Is(err, eventstore.ErrClosed) {
+						return
+					}
+					if err != nil {
+						t.Errorf("Append: %v", err)
+						return
+					}
+					accepted.Store(request.CommandID, true)
+					first <- struct{}{}
+				}
+			})
+		}
+		for range callers {
+			<-first
+		}
+		go func() {
+			for range first { // nobody may wait here for ever
+			}
+		}()
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wait.Wait()
+		close(first)
+		if !driver.Durable {
+			return
+		}
+		store = reopen(t, at)
+		for _, event := range got(wholeLog(t.Context(), store, 500))(t) {
+			accepted.Delete(event.CommandID)
+		}
+		accepted.Range(func(id, _ any) bool {
+			t.Errorf("command %s was confirmed and is not there", id)
+			return true
+		})
+	},
+
+	"a durable store holds after opening what it held before": func(t *testing.T, driver Driver) {
+		if driver.Durable {
+			holdsEverything(t, driver)
+		}
+	},
+
+	"the store behaves like the model of it": behavesLikeModel,
+}
+
+// everyCall returns a call of each method that can fail.
+func everyCall(store eventstore.Store, key book.Key) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"Append": func(ctx context.Context) error {
+			_, err := store.Append(ctx, command(key, 1, "b"))
+			return err
+		},
+		"SaveSnapshot": func(ctx context.Context) error {
+			return store.SaveSnapshot(ctx, eventstore.Snapshot{Key: key})
+		},
+		"Aggregate": func(ctx context.Context) error { _, err := store.Aggregate(ctx, key); return err },
+		"Events":    func(ctx context.Context) error { _, err := store.Events(ctx, key, eventstore.All); return err },
+		"NextAt":    func(ctx context.Context) error { _, err := store.NextAt(ctx, key, 1); return err },
+		"ReadLog":   func(ctx context.Context) error { _, err := store.ReadLog(ctx, 0, 1); return err },
+		"ByCommand": func(ctx context.Context) error { _, err := store.ByCommand(ctx, uuid.New()); return err },
+		"ByCorrelation": func(ctx context.Context) error {
+			_, err := store.ByCorrelation(ctx, "c", 0, 1)
+			return err
+		},
+		"Roots":   func(ctx context.Context) error { _, err := store.Roots(ctx, book.Key{}, 1); return err },
+		"Claim":   func(ctx context.Context) error { _, err := store.Claim(ctx, "name"); return err },
+		"Advance": func(ctx context.Context) error { return store.Advance(ctx, eventstore.Advance{Name: "name"}) },
+		"Positions": func(ctx context.Context) error {
+			_, err := store.Positions(ctx)
+			return err
+		},
+		"Parked":  func(ctx context.Context) error { _, err := store.Parked(ctx, "name", 0, 1); return err },
+		"Blocked": func(ctx context.Context) error { _, err := store.Blocked(ctx, "name"); return err },
+		"SetParked": func(ctx context.Context) error {
+			return store.SetParked(ctx, "name", 1, eventstore.StateSkipped)
+		},
+	}
+}
+
+// contents is everything that can be read of a store.
+type contents struct {
+	Epoch     uuid.UUID
+	Head      uint64
+	Log       []eventstore.Event
+	Roots     []eventstore.Root
+	Infos     []eventstore.Info
+	Positions []eventstore.Position
+	Parked    []eventstore.Parked
+}
+
+func contentsOf(t *testing.T, store eventstore.Store, subscription string) contents {
+	t.Helper()
+	all := contents{
+		Epoch: store.Epoch(), Head: store.Head(),
+		Log:       got(wholeLog(t.Context(), store, 500))(t),
+		Roots:     got(store.Roots(t.Context(), book.Key{}, 100))(t),
+		Positions: got(store.Positions(t.Context()))(t),
+		Parked:    got(store.Parked(t.Context(), subscription, 0, 100))(t),
+	}
+	for _, root := range all.Roots {
+		all.Infos = append(all.Infos, got(store.Aggregate(t.Context(), root.Key))(t))
+	}
+	return all
+}
+
+func holdsEverything(t *testing.T, driver Driver) {
+	at := driver.New(t)
+	store := reopen(t, at)
+	var requests []eventstore.Append
+	for i := range 10 {
+		request := command(newKey("order"), 0, "a", "b")
+		if i%2 == 0 {
+			request.Name = "name"
+			request.Snapshot = &eventstore.Snapshot{Key: request.Key, Sequence: 1, TypeURL: "t/State", State: []byte("ab")}
+		}
+		must(t, store, request)
+		requests = append(requests, request)
+	}
+	claim := got(store.Claim(t.Context(), "saga"))(t)
+	advance := move(&claim, 4)
+	advance.Park = []eventstore.Parked{parkedAt(requests[1].Key, 4)}
+	if err := store.Advance(t.Context(), advance); err != nil {
+		t.Fatal(err)
+	}
+	want := contentsOf(t, store, "saga")
+	for range 2 {
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store = reopen(t, at)
+		same(t, "contents", want, contentsOf(t, store, "saga"))
+	}
+	again := requests[3]
+	again.Repeatable = true
+	if answer := got(store.Append(t.Context(), again))(t); !answer.Duplicate {
+		t.Errorf("a repeated command was stored again: %+v", answer)
+	}
+	must(t, store, command(requests[0].Key, 2, "c"))
+	if err := store.Advance(t.Context(), move(&claim, 5)); err != nil {
+		t.Errorf("the claim did not survive: %v", err)
+	}
+}

@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/rpcerr"
+)
+
+// Handle forwards a command to the coordinator of its domain.
+func (g *Gateway) Handle(ctx context.Context, command *pb.CommandBook) (*pb.CommandResponse, error) {
+	to, err := g.prepare(command)
+	if err != nil {
+		return nil, rpcerr.Status(err)
+	}
+	ctx, cancel := g.limit(ctx)
+	defer cancel()
+	return to.coordinator.Handle(ctx, to.command)
+}
+
+// HandleSync forwards a command to the coordinator of its domain, which waits as
+// long as the mode says.
+func (g *Gateway) HandleSync(ctx context.Context, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
+	if request.GetCommand() == nil {
+		return nil, rpcerr.Status(&book.Invalid{Field: "command", Found: "nothing", Want: "a command book"})
+	}
+	to, err := g.prepare(request.Command)
+	if err != nil {
+		return nil, rpcerr.Status(err)
+	}
+	if to.command != request.Command {
+		request = &pb.SyncCommandBook{Command: to.command, SyncMode: request.SyncMode}
+	}
+	ctx, cancel := g.limit(ctx)
+	defer cancel()
+	return to.coordinator.HandleSync(ctx, request)
+}
+
+// ExecuteSync is HandleSync under the name that clients know.
+func (g *Gateway) ExecuteSync(ctx context.Context, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
+	return g.HandleSync(ctx, request)
+}
+
+// errand is a command on its way to its coordinator.
+type errand struct {
+	key         book.Key
+	command     *pb.CommandBook // carries its correlation id
+	conn        grpc.ClientConnInterface
+	coordinator pb.AggregateCoordinatorClient
+}
+
+// prepare finds out where a command goes and what it is called. The given book
+// is not changed; it is sent as it is when it brings a correlation id.
+func (g *Gateway) prepare(command *pb.CommandBook) (*errand, error) {
+	var conn grpc.ClientConnInterface
+	var err error
+	if domain := command.GetCover().GetDomain(); domain != "" {
+		if conn, err = g.route(domain); err != nil {
+			return nil, err
+		}
+	}
+	key, err := book.CheckCommand(command)
+	if err != nil {
+		return nil, err
+	}
+	if command.CorrelationId == "" {
+		id, err := book.CorrelationID(command)
+		if err != nil {
+			return nil, err
+		}
+		command = copyOf(command)
+		command.CorrelationId = id
+	}
+	return &errand{key: key, command: command, conn: conn, coordinator: pb.NewAggregateCoordinatorClient(conn)}, nil
+}
+
+// makeRepeatable sees to it that the command has no second effect when it is
+// sent again.
+func (e *errand) makeRepeatable() error {
+	if _, repeatable := book.CommandID(e.key, e.command); repeatable {
+		return nil
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make an idempotency key: %w", err)
+	}
+	e.command = copyOf(e.command)
+	e.command.IdempotencyKey = id.String()
+	return nil
+}
+
+// copyOf returns a book of its own that shares the parts of the given one.
+func copyOf(command *pb.CommandBook) *pb.CommandBook {
+	copied := &pb.CommandBook{
+		Cover:          command.Cover,
+		Pages:          command.Pages,
+		CorrelationId:  command.CorrelationId,
+		SagaOrigin:     command.SagaOrigin,
+		AutoResequence: command.AutoResequence,
+		Fact:           command.Fact,
+		IdempotencyKey: command.IdempotencyKey,
+	}
+	copied.ProtoReflect().SetUnknown(command.ProtoReflect().GetUnknown())
+	return copied
+}

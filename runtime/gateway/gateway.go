@@ -1,0 +1,70 @@
+// Package gateway is the clients' door: one address for commands of every
+// domain and for queries. It routes by domain, gives commands their correlation
+// id, and streams back what a command causes until the workflow has settled.
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+)
+
+// Options describe the role. Zero values mean the defaults given.
+type Options struct {
+	// Router says where the commands of a domain go. Required.
+	Router Router
+	// Stream is where Execute watches for what a command causes.
+	Stream pb.EventStreamClient
+	// Query reads the log. Nil means that the routes' connections serve
+	// EventQuery for their domains.
+	Query pb.EventQueryClient
+	// StreamTimeout is how long Execute waits for a further book when it cannot
+	// be known whether the workflow has settled; 30 s.
+	StreamTimeout time.Duration
+	// CallTimeout ends a forwarded call whose caller set no deadline; 90 s,
+	// which is more than a coordinator takes to give up by itself and say why.
+	CallTimeout time.Duration
+	Logger      *slog.Logger
+}
+
+// Gateway serves CommandGateway, AggregateCoordinator and EventQuery. It is safe
+// for concurrent use and keeps nothing between calls.
+type Gateway struct {
+	pb.UnimplementedCommandGatewayServer
+	pb.UnimplementedAggregateCoordinatorServer
+	pb.UnimplementedEventQueryServer
+	options Options
+}
+
+// New returns a gateway.
+func New(options Options) *Gateway {
+	if options.StreamTimeout == 0 {
+		options.StreamTimeout = 30 * time.Second
+	}
+	if options.CallTimeout == 0 {
+		options.CallTimeout = 90 * time.Second
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Gateway{options: options}
+}
+
+// Register makes the gateway's services known to a gRPC server.
+func (g *Gateway) Register(registrar grpc.ServiceRegistrar) {
+	pb.RegisterCommandGatewayServer(registrar, g)
+	pb.RegisterAggregateCoordinatorServer(registrar, g)
+	pb.RegisterEventQueryServer(registrar, g)
+}
+
+// limit gives a call a deadline unless its caller did.
+func (g *Gateway) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, limited := ctx.Deadline(); limited {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, g.options.CallTimeout)
+}

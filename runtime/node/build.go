@@ -1,0 +1,204 @@
+package node
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/aggregate"
+	"github.com/angz-dev/angz/runtime/business"
+	"github.com/angz-dev/angz/runtime/config"
+	"github.com/angz-dev/angz/runtime/delivery"
+	"github.com/angz-dev/angz/runtime/eventlog"
+	"github.com/angz-dev/angz/runtime/gateway"
+	"github.com/angz-dev/angz/runtime/observe"
+	"github.com/angz-dev/angz/runtime/projector"
+	"github.com/angz-dev/angz/runtime/query"
+	"github.com/angz-dev/angz/runtime/rpcerr"
+	"github.com/angz-dev/angz/runtime/saga"
+	"github.com/angz-dev/angz/runtime/stream"
+	"github.com/angz-dev/angz/runtime/transport"
+)
+
+// memory holds the connections on which the roles of this process meet. They
+// speak the same services as in production, without a socket between.
+type memory struct {
+	gateway, aggregate, query, stream, recorder *transport.Memory
+}
+
+// Service is one of the user's services as the node sees it.
+type Service struct {
+	Kind    string // "aggregate", "projector", "saga"
+	Name    string
+	Address string
+	client  *transport.Client
+}
+
+// build makes the roles and connects them.
+func (n *Node) build() error {
+	n.memory = memory{
+		gateway: transport.NewMemory(), aggregate: transport.NewMemory(), query: transport.NewMemory(),
+		stream: transport.NewMemory(), recorder: transport.NewMemory(),
+	}
+	n.queries = query.New(query.Options{Store: n.store, MaxMessageBytes: n.config.Limits.MaxMessageBytes})
+	n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Logger: observe.Component(n.logger, "stream")})
+	if err := n.buildFollowers(); err != nil {
+		return err
+	}
+	if err := n.buildCommands(); err != nil {
+		return err
+	}
+	n.buildDoor()
+	if n.options.Events != nil {
+		n.events = eventlog.New(eventlog.Options{
+			Bus: n.bus, Log: n.store, Output: n.options.Events, Color: n.options.Color, Payloads: n.schema,
+		})
+	}
+	n.register()
+	return nil
+}
+
+// connect dials one of the user's services.
+func (n *Node) connect(kind, prefix string, service config.Service) (*transport.Client, error) {
+	address := service.Address
+	if address == "" && n.config.Transport.Type == "uds" {
+		address = filepath.Join(n.config.Transport.UDS.BasePath, prefix+"-"+service.Name+".sock")
+	}
+	if address == "" {
+		return nil, fmt.Errorf("%s %s has no address: set it in the configuration, or give it a run line and use angz dev", kind, service.Name)
+	}
+	client, err := transport.Dial(address, transport.DialOptions{
+		Name: fmt.Sprintf("%s %s's service", kind, service.Name), MaxMessageBytes: n.config.Limits.MaxMessageBytes,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", kind, service.Name, err)
+	}
+	n.services = append(n.services, &Service{Kind: kind, Name: service.Name, Address: address, client: client})
+	return client, nil
+}
+
+func (n *Node) buildFollowers() error {
+	for _, configured := range n.config.Projectors {
+		client, err := n.connect("projector", "projector", configured)
+		if err != nil {
+			return err
+		}
+		n.projectors = append(n.projectors, projector.New(projector.Options{
+			Name: configured.Name, Service: pb.NewProjectorClient(client), Timeout: configured.Timeout,
+			FullHistory: configured.History == "full", Delivery: deliveryOptions[*pb.Projection](n, configured),
+		}))
+	}
+	for _, configured := range n.config.Sagas {
+		client, err := n.connect("saga", "saga", configured)
+		if err != nil {
+			return err
+		}
+		n.sagas = append(n.sagas, saga.New(saga.Options{
+			Name: configured.Name, Service: pb.NewSagaClient(client), Timeout: configured.Timeout,
+			Commands: pb.NewAggregateCoordinatorClient(n.memory.gateway), Compensation: n.compensation(),
+			Delivery: deliveryOptions[*saga.Outcome](n, configured), Logger: observe.Component(n.logger, "saga"),
+		}))
+	}
+	return nil
+}
+
+func deliveryOptions[R any](n *Node, configured config.Service) delivery.Options[R] {
+	return delivery.Options[R]{
+		Domains: configured.Domains, Store: n.store, Bus: n.bus, Query: pb.NewEventQueryClient(n.memory.query),
+		Retryable: rpcerr.Retryable, Absent: transport.Unreachable, Logger: observe.Component(n.logger, "delivery"),
+	}
+}
+
+func (n *Node) compensation() saga.Compensation {
+	configured := n.config.SagaCompensation
+	compensation := saga.Compensation{
+		FailureDomain: configured.FallbackDomain,
+		Fallback: &pb.RevocationResponse{
+			EmitSystemRevocation: configured.FallbackEmitSystemRevocation, SendToDeadLetterQueue: configured.FallbackSendToDLQ,
+			Escalate: configured.FallbackEscalate,
+		},
+	}
+	if url := configured.EscalationWebhookURL; url != "" {
+		compensation.Escalate = saga.Webhook(url, &http.Client{Timeout: 5 * time.Second})
+	}
+	return compensation
+}
+
+func (n *Node) buildCommands() error {
+	var domains []aggregate.Domain
+	for _, configured := range n.config.Domains {
+		client, err := n.connect("domain", "business", configured)
+		if err != nil {
+			return err
+		}
+		domains = append(domains, aggregate.Domain{
+			Name: configured.Name, Service: pb.NewAggregateClient(client),
+			Label: fmt.Sprintf("domain %s's service at %s", configured.Name, client.Address()), Timeout: configured.Timeout,
+		})
+	}
+	pb.RegisterAggregateServer(n.memory.recorder, aggregate.Recorder{})
+	domains = append(domains, aggregate.Domain{
+		Name: n.config.SagaCompensation.FallbackDomain, Service: pb.NewAggregateClient(n.memory.recorder), Label: "angz",
+	})
+	n.commands = aggregate.New(aggregate.Options{
+		Domains: domains, Followers: n.followers(), Store: n.store,
+		ReadSnapshots: n.config.Storage.SnapshotsEnable.Read, WriteSnapshots: n.config.Storage.SnapshotsEnable.Write,
+		Logger: observe.Component(n.logger, "aggregate"),
+	})
+	return nil
+}
+
+// followers gives each projector and saga a connection of its own, because
+// their services carry no name.
+func (n *Node) followers() []aggregate.Follower {
+	var followers []aggregate.Follower
+	for i, coordinator := range n.projectors {
+		connection, configured := transport.NewMemory(), n.config.Projectors[i]
+		pb.RegisterProjectorCoordinatorServer(connection, coordinator)
+		followers = append(followers, aggregate.Follower{
+			Name: configured.Name, Wants: coordinator.Wants, Synchronous: configured.Synchronous,
+			Projector: pb.NewProjectorCoordinatorClient(connection),
+		})
+	}
+	for i, coordinator := range n.sagas {
+		connection, configured := transport.NewMemory(), n.config.Sagas[i]
+		pb.RegisterSagaCoordinatorServer(connection, coordinator)
+		followers = append(followers, aggregate.Follower{
+			Name: configured.Name, Wants: coordinator.Wants, Synchronous: configured.Synchronous,
+			Saga: pb.NewSagaCoordinatorClient(connection),
+		})
+	}
+	return followers
+}
+
+func (n *Node) buildDoor() {
+	n.friendly = business.New(business.Options{Schema: n.schema, Commands: pb.NewAggregateCoordinatorClient(n.memory.aggregate)})
+	n.door = gateway.New(gateway.Options{
+		Routes: n.routes(), Stream: pb.NewEventStreamClient(n.memory.stream),
+		StreamTimeout: time.Duration(n.config.Gateway.StreamTimeoutSecs) * time.Second,
+		Logger:        observe.Component(n.logger, "gateway"),
+	})
+}
+
+// routes says where the commands of each domain go: all to this process.
+func (n *Node) routes() map[string]grpc.ClientConnInterface {
+	routes := map[string]grpc.ClientConnInterface{n.config.SagaCompensation.FallbackDomain: n.memory.aggregate}
+	for _, domain := range n.config.Domains {
+		routes[domain.Name] = n.memory.aggregate
+	}
+	return routes
+}
+
+// register puts the roles behind the connections inside the process.
+func (n *Node) register() {
+	pb.RegisterAggregateCoordinatorServer(n.memory.aggregate, n.commands)
+	pb.RegisterBusinessCoordinatorServer(n.memory.aggregate, n.friendly)
+	pb.RegisterEventQueryServer(n.memory.aggregate, n.queries)
+	pb.RegisterEventQueryServer(n.memory.query, n.queries)
+	pb.RegisterEventStreamServer(n.memory.stream, n.streams)
+	n.door.Register(n.memory.gateway)
+}

@@ -1,0 +1,67 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/angz-dev/angz/runtime/bus"
+	"github.com/angz-dev/angz/runtime/bus/channel"
+	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/eventstore/sqlite"
+	"github.com/angz-dev/angz/runtime/observe"
+	"github.com/angz-dev/angz/runtime/payload"
+	"github.com/angz-dev/angz/runtime/relay"
+)
+
+// Bus is both ends of a bus.
+type Bus interface {
+	bus.Publisher
+	bus.Subscriber
+}
+
+// openStore opens the store that the configuration names.
+func (n *Node) openStore(ctx context.Context) (eventstore.Store, error) {
+	storage := n.config.Storage
+	options := sqlite.Options{CorrelationIndex: storage.CorrelationIndex, Logger: observe.Component(n.logger, "eventstore")}
+	switch storage.Type {
+	case "memory":
+	case "sqlite":
+		options.Path = n.inProject(storage.SQLite.Path)
+	default:
+		return nil, fmt.Errorf("storage.type is %q, for which this version has no driver: use sqlite or memory", storage.Type)
+	}
+	return sqlite.Open(ctx, options)
+}
+
+// inProject returns a path of the configuration as seen from its file.
+func (n *Node) inProject(path string) string {
+	if path == "" || path == ":memory:" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(n.config.Dir, path)
+}
+
+func (n *Node) openBus() error {
+	if kind := n.config.Messaging.Type; kind != "channel" {
+		return fmt.Errorf("messaging.type is %q, for which this version has no driver: use channel", kind)
+	}
+	n.channel = channel.New()
+	n.bus = n.channel
+	if n.options.Bus != nil {
+		n.bus = n.options.Bus(n.channel)
+	}
+	var err error
+	n.relay, err = relay.New(relay.Options{Log: n.store, Publisher: n.bus, Logger: observe.Component(n.logger, "relay")})
+	return err
+}
+
+// loadSchema compiles the project's .proto files, with which people's JSON and
+// short names are understood.
+func (n *Node) loadSchema(ctx context.Context) (*payload.Schema, error) {
+	var folders []string
+	for _, folder := range n.config.Protos {
+		folders = append(folders, n.inProject(folder))
+	}
+	return payload.Load(ctx, folders, nil)
+}

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Run runs everything until the context ends or something fails, then stops in
+// order and releases everything. Each tier keeps running until the one above it,
+// which depends on it, has come to rest:
+//
+//  1. the doors and the streams: no new requests, those under way finish;
+//  2. the sagas and projectors: calls under way finish, positions are recorded;
+//  3. the relay, which feeds them;
+//  4. the store and the connections to the user's services.
+func (n *Node) Run(ctx context.Context) error {
+	tiers := [][]func(context.Context) error{n.doors(), n.followersRun(), {n.relay.Run}}
+	// The tiers below the first outlive ctx, and end one after the other.
+	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
+
+	var stops []context.CancelFunc
+	var groups []*errgroup.Group
+	for i, tier := range tiers {
+		parent := base
+		if i == 0 {
+			parent = ctx
+		}
+		tierCtx, stop := context.WithCancel(parent)
+		defer stop()
+		stops = append(stops, stop)
+		groups = append(groups, start(tierCtx, tier, stops[0]))
+	}
+	var errs []error
+	for i, group := range groups {
+		if i > 0 {
+			stops[i]()
+		}
+		errs = append(errs, group.Wait())
+	}
+	return errors.Join(append(errs, n.Close())...)
+}
+
+// start runs a tier. The first member that fails stops the node.
+func start(ctx context.Context, tier []func(context.Context) error, stopNode context.CancelFunc) *errgroup.Group {
+	group := &errgroup.Group{}
+	for _, run := range tier {
+		group.Go(func() error {
+			err := run(ctx)
+			if err != nil {
+				stopNode()
+			}
+			return err
+		})
+	}
+	return group
+}
+
+func (n *Node) doors() []func(context.Context) error {
+	tier := []func(context.Context) error{n.streams.Run, n.watchServices}
+	if n.events != nil {
+		tier = append(tier, n.events.Run)
+	}
+	for _, front := range n.fronts {
+		tier = append(tier, func(ctx context.Context) error { return front.server.Run(ctx, front.listeners...) })
+	}
+	return tier
+}
+
+func (n *Node) followersRun() []func(context.Context) error {
+	var tier []func(context.Context) error
+	for _, projector := range n.projectors {
+		tier = append(tier, projector.Run)
+	}
+	for _, saga := range n.sagas {
+		tier = append(tier, saga.Run)
+	}
+	return tier
+}
+
+// watchServices keeps the health of the doors in step with that of the
+// services behind them.
+func (n *Node) watchServices(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,200 @@
+// Package relay makes an append a publication: it tails the log and hands every
+// book to the bus in the order of positions, at least once, so that no command
+// waits for a broker and none of its events is forgotten when one is away. The
+// DESIGN.md in the folder of the bus states the invariant.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/bus"
+	"github.com/angz-dev/angz/runtime/eventstore"
+)
+
+const (
+	// page is how many events are read and published at once.
+	page = 500
+	// recordEvery and recordAfter say how often a durable relay records its
+	// position: what lies between is published again after a crash.
+	recordEvery = page
+	recordAfter = 100 * time.Millisecond
+	// finish is how long a stopping relay may take to record its position.
+	finish = 5 * time.Second
+)
+
+// Store is what a relay needs that keeps its place between runs.
+type Store interface {
+	eventstore.Log
+	eventstore.Subscriptions
+}
+
+// Relay publishes the books of one log to one bus.
+type Relay struct {
+	log       eventstore.Log
+	publisher bus.Publisher
+	logger    *slog.Logger
+	place     *place // nil when nothing is recorded
+	published uint64 // everything up to here has been accepted by the bus
+}
+
+// New returns a relay for a bus that keeps nothing: it publishes what is
+// appended from now on. Consumers read what was there before from the log.
+func New(log eventstore.Log, publisher bus.Publisher, logger *slog.Logger) *Relay {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Relay{log: log, publisher: publisher, logger: logger, published: log.Head()}
+}
+
+// NewDurable returns a relay for a bus that keeps messages: it goes on where the
+// subscription of this name stands in the store, such as "relay/amqp". Of
+// several relays of one name, the one that started last works and the others
+// stop.
+func NewDurable(store Store, name string, publisher bus.Publisher, logger *slog.Logger) *Relay {
+	relay := New(store, publisher, logger)
+	relay.place, relay.published = &place{subscriptions: store, name: name}, 0
+	return relay
+}
+
+// Run publishes until the context ends and returns nil when what was under way
+// is finished. Failures of the bus and the log are waited out. Run returns an
+// error when it cannot claim its place, when another relay has taken the place
+// over, or when the store has been closed. It may be called once.
+func (r *Relay) Run(ctx context.Context) error {
+	err := r.claim(ctx)
+	if err == nil {
+		err = r.follow(ctx)
+	}
+	if ctx.Err() == nil {
+		return err
+	}
+	return r.recordLast(ctx)
+}
+
+func (r *Relay) claim(ctx context.Context) error {
+	if r.place == nil {
+		return nil
+	}
+	position, err := r.place.claim(ctx)
+	if err != nil {
+		return err
+	}
+	if head := r.log.Head(); position > head {
+		return fmt.Errorf("relay %s has published up to position %d, but the log ends at %d: "+
+			"an older copy of the store was restored; reset the relay's position once the consumers are reconciled",
+			r.place.name, position, head)
+	}
+	r.published = position
+	return nil
+}
+
+// follow publishes page after page and waits at the end of the log.
+func (r *Relay) follow(ctx context.Context) error {
+	for {
+		// Taken before the log is looked at, so that no append falls between.
+		changed := r.log.Changed()
+		moved := false
+		if r.log.Head() > r.published {
+			var err error
+			if moved, err = r.publishPage(ctx); err != nil {
+				return err
+			}
+			if err := r.record(ctx); err != nil {
+				return err
+			}
+		}
+		if moved {
+			continue
+		}
+		if err := r.wait(ctx, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns when the log may have grown. A position that is waiting to be
+// recorded is recorded meanwhile.
+func (r *Relay) wait(ctx context.Context, changed <-chan struct{}) error {
+	var due <-chan time.Time
+	if r.place.behind(r.published) {
+		timer := time.NewTimer(r.place.rest())
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-due:
+		return r.record(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// publishPage reads and publishes the next books, and reports whether there
+// were any.
+func (r *Relay) publishPage(ctx context.Context) (moved bool, err error) {
+	messages, err := retry(ctx, r.logger, "read the log", func() ([]bus.Message, error) {
+		events, err := r.log.ReadLog(ctx, r.published, page)
+		if errors.Is(err, eventstore.ErrClosed) {
+			return nil, backoff.Permanent(err)
+		}
+		return r.messages(eventstore.Books(events)), err
+	})
+	if err != nil {
+		return false, fmt.Errorf("read the log after position %d: %w", r.published, err)
+	}
+	if len(messages) == 0 {
+		return false, nil
+	}
+	_, err = retry(ctx, r.logger, "publish to the bus", func() (struct{}, error) {
+		err := r.publisher.Publish(ctx, messages)
+		if errors.Is(err, bus.ErrClosed) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	})
+	if err != nil {
+		return false, fmt.Errorf("publish after position %d: %w", r.published, err)
+	}
+	r.published = messages[len(messages)-1].Book.Position
+	return true, nil
+}
+
+// messages links the books that follow the published ones.
+func (r *Relay) messages(books []*pb.EventBook) []bus.Message {
+	messages := make([]bus.Message, len(books))
+	previous := r.published
+	for i, events := range books {
+		messages[i] = bus.Message{Previous: previous, Book: events}
+		previous = events.Position
+	}
+	return messages
+}
+
+// retry repeats an operation until it succeeds, fails for good or the context
+// ends. The log hears of the first failure and of the end of the trouble.
+func retry[T any](ctx context.Context, logger *slog.Logger, doing string, operation backoff.Operation[T]) (T, error) {
+	failures := 0
+	result, err := backoff.Retry(ctx, operation,
+		backoff.WithBackOff(&backoff.ExponentialBackOff{
+			InitialInterval: 50 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: 5 * time.Second,
+		}),
+		backoff.WithMaxElapsedTime(0),
+		backoff.WithNotify(func(err error, _ time.Duration) {
+			if failures++; failures == 1 {
+				logger.WarnContext(ctx, "cannot "+doing+"; events wait in the log until it works again", "error", err)
+			}
+		}))
+	if err == nil && failures > 0 {
+		logger.InfoContext(ctx, "could "+doing+" again", "attempts", failures+1)
+	}
+	return result, err
+}

@@ -1,0 +1,121 @@
+// Package rpcerr is the one table from Go errors to what a gRPC caller is told,
+// and the one place that reads such answers back.
+package rpcerr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/eventstore"
+)
+
+// retryDelay is what a caller is told to wait when too much is waiting.
+const retryDelay = 100 * time.Millisecond
+
+// Status returns the error as a gRPC status. A status passes as it is; an error
+// that wraps one keeps its code and details.
+func Status(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
+		return err
+	}
+	if wrapped, ok := status.FromError(err); ok {
+		return wrapped.Err()
+	}
+	if errors.Is(err, eventstore.ErrOverloaded) {
+		return with(status.New(codes.ResourceExhausted, err.Error()), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
+	}
+	return status.Error(code(err), err.Error())
+}
+
+func code(err error) codes.Code {
+	var invalid *book.Invalid
+	var conflict *eventstore.Conflict
+	switch {
+	case errors.As(err, &invalid):
+		return codes.InvalidArgument
+	case errors.As(err, &conflict), errors.Is(err, eventstore.ErrFenced):
+		return codes.Aborted
+	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, eventstore.ErrClosed):
+		return codes.Unavailable
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
+	}
+	return codes.Internal
+}
+
+// Code returns the code that a caller is told for the error.
+func Code(err error) codes.Code { return status.Code(Status(err)) }
+
+// Mismatch says that a command was made on another state than the aggregate's.
+func Mismatch(key book.Key, expects, next uint32) error {
+	return with(status.Newf(codes.FailedPrecondition, "Sequence mismatch: command expects %d, aggregate at %d", expects, next),
+		&errdetails.ErrorInfo{Reason: "SEQUENCE_MISMATCH", Domain: "angzarr", Metadata: map[string]string{
+			"domain": key.Domain, "root": key.Root.String(),
+			"expected_sequence": fmt.Sprint(expects), "next_sequence": fmt.Sprint(next),
+		}})
+}
+
+// Revoked says that the service refuses a command and what it wants done.
+func Revoked(revocation *pb.RevocationResponse) error {
+	return with(status.Newf(codes.FailedPrecondition, "Command revoked: %s", revocation.GetReason()), revocation)
+}
+
+// Revocation reads back what Revoked says, nil for any other error.
+func Revocation(err error) *pb.RevocationResponse {
+	for _, detail := range status.Convert(err).Details() {
+		if revocation, ok := detail.(*pb.RevocationResponse); ok {
+			return revocation
+		}
+	}
+	return nil
+}
+
+// with adds details, or leaves them out when they cannot be written: the code
+// and message matter more.
+func with(plain *status.Status, detail protoadapt.MessageV1) error {
+	if detailed, err := plain.WithDetails(detail); err == nil {
+		return detailed.Err()
+	}
+	return plain.Err()
+}
+
+// Retryable reports whether an error says something about the moment rather
+// than about the request.
+func Retryable(err error) bool {
+	switch Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
+		return true
+	}
+	return false
+}
+
+// UnaryServer applies Status to what handlers return.
+func UnaryServer() grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		response, err := handler(ctx, request)
+		return response, Status(err)
+	}
+}
+
+// StreamServer applies Status to what handlers return.
+func StreamServer() grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return Status(handler(server, stream))
+	}
+}

@@ -1,0 +1,193 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// NewStream begins a stream. The handler runs on a goroutine of its own, which
+// ends when the handler returns; the handler learns from its context that the
+// caller has left.
+func (m *Memory) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	service, name, err := m.find(method)
+	if err != nil {
+		return nil, err
+	}
+	desc, ok := service.streams[name]
+	if !ok {
+		return nil, status.Errorf(codes.Unimplemented, "unknown stream %s", method)
+	}
+	handling, end := context.WithCancel(incoming(ctx))
+	p := &pipe{
+		ctx: ctx, handling: handling,
+		up: make(chan any), down: make(chan any), halfClosed: make(chan struct{}), headed: make(chan struct{}), ended: make(chan struct{}),
+	}
+	server := serverEnd{p}
+	p.handling = grpc.NewContextWithServerTransportStream(handling, streamCall{server, method})
+	go func() {
+		defer end()
+		err := p.run(method, func() error { return desc.Handler(service.implementation, server) })
+		p.finish(err)
+	}()
+	return clientEnd{p}, nil
+}
+
+// pipe is what both ends of a stream share.
+type pipe struct {
+	ctx      context.Context //nolint:containedctx // of the caller, for this stream
+	handling context.Context //nolint:containedctx // of the handler, for this stream
+
+	up, down   chan any      // unbuffered: a message is sent when it is taken
+	halfClosed chan struct{} // closed when the caller sends no more
+	headed     chan struct{} // closed when header is final
+	ended      chan struct{} // closed when the handler has returned
+
+	mu              sync.Mutex
+	header, trailer metadata.MD
+	isHeaded        bool
+	isHalfClosed    bool
+	result          error // io.EOF or a status, once ended
+}
+
+func (p *pipe) run(method string, handle func() error) (err error) {
+	defer recovered(method, &err)
+	return handle()
+}
+
+func (p *pipe) finish(err error) {
+	p.sendHeader(nil)
+	p.result = io.EOF
+	if err != nil {
+		p.result = asStatus(err)
+	}
+	close(p.ended)
+}
+
+func (p *pipe) sendHeader(md metadata.MD) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isHeaded {
+		return
+	}
+	p.header = metadata.Join(p.header, md)
+	p.isHeaded = true
+	close(p.headed)
+}
+
+// clientEnd is the caller's end.
+type clientEnd struct{ *pipe }
+
+func (c clientEnd) Context() context.Context { return c.ctx }
+
+func (c clientEnd) Header() (metadata.MD, error) {
+	select {
+	case <-c.headed:
+		return c.header, nil
+	case <-c.ctx.Done():
+		return nil, status.FromContextError(c.ctx.Err()).Err()
+	}
+}
+
+func (c clientEnd) Trailer() metadata.MD {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trailer
+}
+
+func (c clientEnd) CloseSend() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.isHalfClosed {
+		c.isHalfClosed = true
+		close(c.halfClosed)
+	}
+	return nil
+}
+
+func (c clientEnd) SendMsg(message any) error {
+	select {
+	case c.up <- message:
+		return nil
+	case <-c.ended:
+		return io.EOF
+	case <-c.ctx.Done():
+		return status.FromContextError(c.ctx.Err()).Err()
+	}
+}
+
+func (c clientEnd) RecvMsg(into any) error {
+	select {
+	case message := <-c.down:
+		return handOver(into, message)
+	case <-c.ended:
+		return c.result
+	case <-c.ctx.Done():
+		return status.FromContextError(c.ctx.Err()).Err()
+	}
+}
+
+// serverEnd is the handler's end.
+type serverEnd struct{ *pipe }
+
+func (s serverEnd) Context() context.Context { return s.handling }
+
+func (s serverEnd) SetHeader(md metadata.MD) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isHeaded {
+		return status.Error(codes.Internal, "the headers have been sent")
+	}
+	s.header = metadata.Join(s.header, md)
+	return nil
+}
+
+func (s serverEnd) SendHeader(md metadata.MD) error {
+	s.sendHeader(md)
+	return nil
+}
+
+func (s serverEnd) SetTrailer(md metadata.MD) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trailer = metadata.Join(s.trailer, md)
+}
+
+func (s serverEnd) SendMsg(message any) error {
+	s.sendHeader(nil)
+	select {
+	case s.down <- message:
+		return nil
+	case <-s.handling.Done():
+		return status.FromContextError(s.handling.Err()).Err()
+	}
+}
+
+func (s serverEnd) RecvMsg(into any) error {
+	select {
+	case message := <-s.up:
+		return handOver(into, message)
+	case <-s.halfClosed:
+		return io.EOF
+	case <-s.handling.Done():
+		return status.FromContextError(s.handling.Err()).Err()
+	}
+}
+
+// streamCall lets grpc.SetHeader and its like find the stream in a context.
+type streamCall struct {
+	serverEnd
+	method string
+}
+
+func (c streamCall) Method() string { return c.method }
+
+func (c streamCall) SetTrailer(md metadata.MD) error {
+	c.serverEnd.SetTrailer(md)
+	return nil
+}
