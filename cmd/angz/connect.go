@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -20,7 +19,7 @@ const serverName = "angz"
 
 // readyWait is how long a command waits for a system that is not there: long
 // enough for one that is just starting, short enough for one who forgot to start it.
-const readyWait = 2 * time.Second
+const readyWait = time.Second
 
 // connection holds the flags of commands that talk to a running system.
 type connection struct {
@@ -57,7 +56,7 @@ func gatewayAddress(s streams) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find angz.yaml: %w", err)
 	}
-	loaded, err := config.Load(config.Options{Dir: dir, Environ: s.environ, Dev: true})
+	loaded, err := config.Load(config.Options{Dir: dir, Environ: s.environ, NoStore: true})
 	if err != nil {
 		return "", err
 	}
@@ -79,22 +78,18 @@ var refusals = map[codes.Code]string{
 // explain turns an answer's status into what a person is told.
 func explain(err error, address string) error {
 	answer, ok := status.FromError(err)
-	if err == nil || !ok {
+	if !ok {
 		return err
 	}
-	message := printable(answer.Message())
+	message := printableLines(answer.Message())
 	if name, refused := refusals[answer.Code()]; refused {
 		return refusal{fmt.Errorf("%s (%s)", message, name)}
 	}
-	switch answer.Code() {
-	case codes.Unavailable:
-		if strings.HasPrefix(message, serverName+" at ") {
-			return fmt.Errorf("%s\nis \"angz dev\" running? name another system with --address", strings.TrimSuffix(message, "; is it running?"))
-		}
-	case codes.Unimplemented:
-		return fmt.Errorf("%s does not serve this (%s); name a gateway or a coordinator with --address", address, message)
-	case codes.Canceled:
-		return fmt.Errorf("cancelled: %w", err)
+	switch {
+	case transport.Unreachable(err):
+		return fmt.Errorf("%s\nis \"angz dev\" running? name another system with --address", strings.TrimSuffix(message, "; is it running?"))
+	case answer.Code() == codes.Unimplemented:
+		return fmt.Errorf("%s does not serve this (%s)\nname a gateway or a coordinator with --address", address, message)
 	}
 	return fmt.Errorf("%s (%s)", message, answer.Code())
 }

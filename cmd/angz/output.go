@@ -86,7 +86,13 @@ func (p painter) eventType(typeName string) string {
 
 // printable replaces what could make a terminal do things: text in events comes
 // from anybody.
-func printable(text string) string {
+func printable(text string) string { return cleanse(text, "") }
+
+// printableLines is printable for messages, which may have several lines.
+func printableLines(text string) string { return cleanse(text, "\n\t") }
+
+func cleanse(text, allowed string) string {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) && !strings.ContainsRune(allowed, r) }
 	if !strings.ContainsFunc(text, unprintable) {
 		return text
 	}
@@ -101,5 +107,3 @@ func printable(text string) string {
 	}
 	return safe.String()
 }
-
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }

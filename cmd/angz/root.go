@@ -54,6 +54,8 @@ func newRootCommand(s streams) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
 	}
 	// Commands stay in the order in which they are added.
 	cobra.EnableCommandSorting = false
@@ -150,13 +152,13 @@ func prepare(cmd *cobra.Command, started *bool) {
 	}
 }
 
-// between returns an argument check that says what is missing by its name. The
-// last of names may be left out when there are more than least.
+// between returns an argument check that says what is missing by its name. Only
+// the first least of names are required.
 func between(least int, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usagef("%s is missing\nusage: %s\nsee \"%s --help\"", strings.Join(names[len(args):least], " and "), cmd.UseLine(), cmd.CommandPath())
+			return usagef("missing: %s\nusage: %s\nsee \"%s --help\"", strings.Join(names[len(args):least], ", "), cmd.UseLine(), cmd.CommandPath())
 		case len(args) > len(names):
 			return usagef("%q is one argument too many\nusage: %s\nsee \"%s --help\"", args[len(names)], cmd.UseLine(), cmd.CommandPath())
 		}

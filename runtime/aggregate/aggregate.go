@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -26,7 +27,7 @@ import (
 type Store interface {
 	eventstore.Writer
 	eventstore.Streams
-	ByCommand(ctx context.Context, id [16]byte) ([]eventstore.Event, error)
+	ByCommand(ctx context.Context, id uuid.UUID) ([]eventstore.Event, error)
 }
 
 // Domain is one domain that this process serves.
@@ -133,7 +134,7 @@ type request struct {
 	key        book.Key
 	domain     Domain
 	command    *pb.CommandBook // a copy with whole cover and correlation id
-	id         [16]byte
+	id         uuid.UUID
 	repeatable bool // the id may have been used before
 }
 

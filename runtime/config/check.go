@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -10,23 +11,24 @@ import (
 
 // services is one of the lists of services with what is called of it.
 type services struct {
-	key     string // as it is in the file
+	key     string // as it is written in the file
 	kind    string
 	entries []Service
 	socket  string // the first word of its sockets' names
 }
 
-func (c *Config) lists() []services {
+func (l *loader) lists() []services {
+	domains := l.written["business_logic"]
 	return []services{
-		{"business_logic", "domain", c.Domains, "business"},
-		{"projectors", "projector", c.Projectors, "projector"},
-		{"sagas", "saga", c.Sagas, "saga"},
+		{cmp.Or(domains, "business_logic"), "domain", l.config.Domains, "business"},
+		{"projectors", "projector", l.config.Projectors, "projector"},
+		{"sagas", "saga", l.config.Sagas, "saga"},
 	}
 }
 
 // check finds what is wrong or doubtful between values that are each right.
 func (l *loader) check() {
-	for _, list := range l.config.lists() {
+	for _, list := range l.lists() {
 		l.checkNames(list)
 		for i, service := range list.entries {
 			path := fmt.Sprintf("%s[%d]", list.key, i)
@@ -138,13 +140,13 @@ func (l *loader) checkSubscriptions(path string, service Service) {
 		}
 		hint := didYouMean(domain, known)
 		if hint == "" && !l.options.Dev {
-			l.warn("%s follows the domain %q, which is not in business_logic: its events must come from another process", path, domain)
+			l.warn("%s follows the domain %q, which is not one of this file: its events must come from another process", path, domain)
 			continue
 		}
 		if hint == "" {
-			hint = "add it to business_logic, or take it out here"
+			hint = "add it there, or take it out here"
 		}
-		l.blame(key, fmt.Sprintf("%s: found %q, which is not a domain of business_logic, expected %s; %s", key, domain, oneOf(known), hint))
+		l.blame(key, fmt.Sprintf("%s: found %q, which is not among the domains of this file, expected %s; %s", key, domain, oneOf(known), hint))
 	}
 }
 
@@ -161,9 +163,10 @@ func (l *loader) checkFolder(key, folder string) {
 
 // checkFallbackDomain keeps the user's domains and angz's own apart.
 func (l *loader) checkFallbackDomain() {
-	for i, domain := range l.config.Domains {
+	domains := l.lists()[0]
+	for i, domain := range domains.entries {
 		if domain.Name != "" && domain.Name == l.config.SagaCompensation.FallbackDomain {
-			key := fmt.Sprintf("business_logic[%d].name", i)
+			key := fmt.Sprintf("%s[%d].name", domains.key, i)
 			l.blame(key, fmt.Sprintf("%s: found %q, which is where angz records failed compensations, expected another name: change one of this and saga_compensation.fallback_domain", key, domain.Name))
 		}
 	}
@@ -212,7 +215,7 @@ func (l *loader) checkLength() {
 		return
 	}
 	names := []string{"gateway"}
-	for _, list := range l.config.lists() {
+	for _, list := range l.lists() {
 		for _, service := range list.entries {
 			names = append(names, list.socket+"-"+service.Name)
 		}
@@ -248,7 +251,7 @@ func (l *loader) checkDoubts() {
 // warnSharedAddresses finds two services that are to be started on one address.
 func (l *loader) warnSharedAddresses() {
 	first := map[string]string{}
-	for _, list := range l.config.lists() {
+	for _, list := range l.lists() {
 		for i, service := range list.entries {
 			if service.Run.IsZero() || service.Address == "" {
 				continue

@@ -19,8 +19,9 @@ type loader struct {
 	config   *Config
 	doc      *document
 	mistakes []*Error
-	origins  map[string]place // where the value of each key came from
-	settled  map[string]bool  // the keys about which enough has been said
+	origins  map[string]place  // where the value of each key came from
+	settled  map[string]bool   // the keys about which enough has been said
+	written  map[string]string // the lists of services by the names they have in the file
 	nodes    int
 }
 
@@ -78,6 +79,9 @@ func (l *loader) wrongType(p part, f field, expected string) {
 		if f.secret() {
 			found = "a value"
 		}
+		if p.isNull() {
+			found = "nothing"
+		}
 	}
 	p.at.secret = f.secret()
 	l.complain(p.path, p.at, label(p.path)+": found "+found+", expected "+expected)
@@ -109,8 +113,10 @@ func (l *loader) section(p part, into reflect.Value) {
 			continue
 		}
 		child := p.child(f.key, entry.value)
-		if f.secret() {
-			child.at.secret = true
+		child.at.secret = f.secret()
+		if f.typ == servicesType {
+			child.path = entry.key // of two names the one that its writer knows
+			l.written[f.key] = entry.key
 		}
 		l.value(child, f, into.Field(f.index))
 	}

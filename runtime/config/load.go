@@ -31,7 +31,7 @@ type Options struct {
 func Load(options Options) (*Config, error) {
 	l := &loader{
 		options: options, config: &Config{},
-		origins: map[string]place{}, settled: map[string]bool{},
+		origins: map[string]place{}, settled: map[string]bool{}, written: map[string]string{},
 	}
 	variables := environmentOf(options.Environ)
 	setDefaults(l.root(), options.Dev)

@@ -221,8 +221,11 @@ func checkAddress(address string) *complaint {
 			return nil
 		}
 	}
-	address = strings.TrimPrefix(strings.TrimPrefix(address, "http://"), "https://")
-	host, port, err := net.SplitHostPort(address)
+	rest, secure := strings.CutPrefix(address, "https://")
+	if !secure {
+		rest = strings.TrimPrefix(address, "http://")
+	}
+	host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
 	if number, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || number == 0 || checkHost(host) != nil {
 		return wrong
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/bus"
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/follow"
 )
 
 // Handle gives one book of consecutive events to the component and returns what
@@ -170,7 +171,7 @@ func (c *Consumer[R]) Run(ctx context.Context) error {
 	}()
 	close(c.started)
 
-	err = c.receive(ctx, subscription)
+	err = follow.Follow(ctx, subscription, c.options.Store, claim.Position, c.options.Logger, c.take)
 	c.drain()
 	c.progress.finish()
 	if failed := <-recorded; failed != nil {

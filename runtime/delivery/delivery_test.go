@@ -45,7 +45,7 @@ func newWorld(t *testing.T, lossy func(bus.Publisher) bus.Publisher) *world {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	tail := relay.New(store, publisher, nil)
+	tail := relay.New(relay.Options{Log: store, Publisher: publisher})
 	go func() { done <- tail.Run(running) }()
 	t.Cleanup(func() {
 		stop()

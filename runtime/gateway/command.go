@@ -18,9 +18,7 @@ func (g *Gateway) Handle(ctx context.Context, command *pb.CommandBook) (*pb.Comm
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
-	ctx, cancel := g.limit(ctx)
-	defer cancel()
-	return to.coordinator.Handle(ctx, to.command)
+	return to.handle(ctx, g)
 }
 
 // HandleSync forwards a command to the coordinator of its domain, which waits as
@@ -36,9 +34,7 @@ func (g *Gateway) HandleSync(ctx context.Context, request *pb.SyncCommandBook) (
 	if to.command != request.Command {
 		request = &pb.SyncCommandBook{Command: to.command, SyncMode: request.SyncMode}
 	}
-	ctx, cancel := g.limit(ctx)
-	defer cancel()
-	return to.coordinator.HandleSync(ctx, request)
+	return to.handleSync(ctx, g, request)
 }
 
 // ExecuteSync is HandleSync under the name that clients know.
@@ -77,6 +73,18 @@ func (g *Gateway) prepare(command *pb.CommandBook) (*errand, error) {
 		command.CorrelationId = id
 	}
 	return &errand{key: key, command: command, conn: conn, coordinator: pb.NewAggregateCoordinatorClient(conn)}, nil
+}
+
+func (e *errand) handle(ctx context.Context, g *Gateway) (*pb.CommandResponse, error) {
+	return limited(ctx, g, e.key.Domain, func(ctx context.Context) (*pb.CommandResponse, error) {
+		return e.coordinator.Handle(ctx, e.command)
+	})
+}
+
+func (e *errand) handleSync(ctx context.Context, g *Gateway, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
+	return limited(ctx, g, e.key.Domain, func(ctx context.Context) (*pb.CommandResponse, error) {
+		return e.coordinator.HandleSync(ctx, request)
+	})
 }
 
 // makeRepeatable sees to it that the command has no second effect when it is

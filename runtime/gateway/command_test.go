@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -19,22 +18,22 @@ import (
 
 // sender is one of the ways to send a command through a gateway. It returns the
 // status with which the call ended.
-type sender func(t *testing.T, conn *grpc.ClientConn, command *pb.CommandBook) *status.Status
+type sender func(t *testing.T, conn grpc.ClientConnInterface, command *pb.CommandBook) *status.Status
 
 var senders = map[string]sender{
-	"Handle": func(t *testing.T, conn *grpc.ClientConn, command *pb.CommandBook) *status.Status {
+	"Handle": func(t *testing.T, conn grpc.ClientConnInterface, command *pb.CommandBook) *status.Status {
 		_, err := pb.NewAggregateCoordinatorClient(conn).Handle(t.Context(), command)
 		return status.Convert(err)
 	},
-	"HandleSync": func(t *testing.T, conn *grpc.ClientConn, command *pb.CommandBook) *status.Status {
+	"HandleSync": func(t *testing.T, conn grpc.ClientConnInterface, command *pb.CommandBook) *status.Status {
 		_, err := pb.NewAggregateCoordinatorClient(conn).HandleSync(t.Context(), &pb.SyncCommandBook{Command: command})
 		return status.Convert(err)
 	},
-	"ExecuteSync": func(t *testing.T, conn *grpc.ClientConn, command *pb.CommandBook) *status.Status {
+	"ExecuteSync": func(t *testing.T, conn grpc.ClientConnInterface, command *pb.CommandBook) *status.Status {
 		_, err := pb.NewCommandGatewayClient(conn).ExecuteSync(t.Context(), &pb.SyncCommandBook{Command: command})
 		return status.Convert(err)
 	},
-	"Execute": func(t *testing.T, conn *grpc.ClientConn, command *pb.CommandBook) *status.Status {
+	"Execute": func(t *testing.T, conn grpc.ClientConnInterface, command *pb.CommandBook) *status.Status {
 		_, ended := drain(execute(t, t.Context(), conn, command))
 		return ended
 	},
@@ -66,7 +65,7 @@ func TestMissingCorrelationIsDerivedFromTheCommand(t *testing.T) {
 	forEachSender(t, func(t *testing.T, send sender) {
 		s, got := recording()
 		conn := s.serve(t)
-		front := door(t, gateway.Options{Router: gateway.Routes{"*": conn}, Stream: pb.NewEventStreamClient(conn)})
+		front := door(t, gateway.Options{Routes: gateway.Routes{"*": conn}, Stream: pb.NewEventStreamClient(conn)})
 		root := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 		given := &pb.CommandBook{
 			Cover: &pb.Cover{Domain: "customer", Root: &pb.UUID{Value: root}},
@@ -95,7 +94,7 @@ func (c *conn) Invoke(_ context.Context, _ string, request, _ any, _ ...grpc.Cal
 func TestCallersMessageIsNotChangedAndOnlyCopiedIfItMustBe(t *testing.T) {
 	t.Parallel()
 	to := &conn{}
-	g := gateway.New(gateway.Options{Router: gateway.Routes{"order": to}})
+	g := gateway.New(gateway.Options{Routes: gateway.Routes{"order": to}})
 
 	whole := command("c")
 	if _, err := g.Handle(t.Context(), whole); err != nil || to.invoked[0] != whole {
@@ -128,7 +127,7 @@ func TestCommandsGoToTheCoordinatorOfTheirDomain(t *testing.T) {
 		others, other := recording()
 		watched := orders.serve(t)
 		front := door(t, gateway.Options{
-			Router: gateway.Routes{"order": watched, "*": others.serve(t)},
+			Routes: gateway.Routes{"order": watched, "*": others.serve(t)},
 			Stream: pb.NewEventStreamClient(watched),
 		})
 		first, second := command("first"), command("second")
@@ -148,7 +147,7 @@ func TestUnknownDomainIsNotFound(t *testing.T) {
 		got := send(t, open(t, newSystem()), unknown)
 		sameStatus(t, status.New(codes.NotFound, "No service registered for domain: shipping (known: inventory, order)"), got)
 
-		nothing := door(t, gateway.Options{Router: gateway.Routes{}})
+		nothing := door(t, gateway.Options{Routes: gateway.Routes{}})
 		got = send(t, nothing, unknown)
 		sameStatus(t, status.New(codes.NotFound, "No service registered for domain: shipping (known: none)"), got)
 	})
@@ -215,25 +214,41 @@ func TestSyncModeAndAnswerPassThrough(t *testing.T) {
 	})
 }
 
-func TestForwardedCallsHaveADeadline(t *testing.T) {
+func TestForwardedCallKeepsItsCallersDeadline(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newSystem()
-		var left []time.Duration
 		s.handle = func(ctx context.Context, _ *pb.CommandBook) (*pb.CommandResponse, error) {
-			deadline, _ := ctx.Deadline()
-			left = append(left, time.Until(deadline))
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 7*time.Second {
+				t.Errorf("the coordinator was given until %v, %t", deadline, ok)
+			}
 			return &pb.CommandResponse{}, nil
 		}
-		client := pb.NewAggregateCoordinatorClient(open(t, s))
-		short, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 		defer cancel()
-		for _, ctx := range []context.Context{t.Context(), short} {
-			if _, err := client.Handle(ctx, command("c")); err != nil {
-				t.Fatal(err)
+		if _, err := pb.NewAggregateCoordinatorClient(open(t, s)).Handle(ctx, command("c")); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestForwardedCallWithoutADeadlineIsGivenUpInTheEnd(t *testing.T) {
+	forEachSender(t, func(t *testing.T, send sender) {
+		s := newSystem()
+		began := time.Now()
+		s.handle = func(ctx context.Context, _ *pb.CommandBook) (*pb.CommandResponse, error) {
+			if _, ok := ctx.Deadline(); ok {
+				t.Error("the coordinator was given a deadline instead of taking its own")
 			}
+			<-ctx.Done()
+			if took := time.Since(began); took != 90*time.Second {
+				t.Errorf("the call was given up after %s", took)
+			}
+			return nil, ctx.Err()
 		}
-		if !slices.Equal(left, []time.Duration{90 * time.Second, 7 * time.Second}) {
-			t.Errorf("the coordinator was given %v", left)
+		s.settle = func(ctx context.Context, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
+			return s.handle(ctx, request.Command)
 		}
+		sameStatus(t, status.New(codes.DeadlineExceeded,
+			"domain order gave no answer within 1m30s; whether the call took effect is unknown"), send(t, open(t, s), command("c")))
 	})
 }

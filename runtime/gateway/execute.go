@@ -56,9 +56,11 @@ func (e *execution) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.own, err = e.decide(ctx); err != nil {
+	response, err := e.handle(ctx, e.gateway)
+	if err != nil {
 		return err
 	}
+	e.own = response.GetEvents()
 	if len(e.own.GetPages()) == 0 {
 		return nil
 	}
@@ -66,14 +68,6 @@ func (e *execution) run(ctx context.Context) error {
 		return err
 	}
 	return e.follow(ctx, e.receive(ctx, watching), e.settle(ctx))
-}
-
-// decide has the command decided and returns its own events.
-func (e *execution) decide(ctx context.Context) (*pb.EventBook, error) {
-	ctx, cancel := e.gateway.limit(ctx)
-	defer cancel()
-	response, err := e.coordinator.Handle(ctx, e.command)
-	return response.GetEvents(), err
 }
 
 // send gives the client what it has not been given of a book, and reports
@@ -147,9 +141,7 @@ func (e *execution) conclude(ctx context.Context, err, cut error) (done bool, re
 func (e *execution) settle(ctx context.Context) <-chan error {
 	settled := make(chan error, 1)
 	e.work.Go(func() {
-		ctx, cancel := e.gateway.limit(ctx)
-		defer cancel()
-		_, err := e.coordinator.HandleSync(ctx, &pb.SyncCommandBook{
+		_, err := e.handleSync(ctx, e.gateway, &pb.SyncCommandBook{
 			Command: e.command, SyncMode: pb.SyncMode_SYNC_MODE_CASCADE,
 		})
 		settled <- err
@@ -222,10 +214,10 @@ const subscribeTimeout = 10 * time.Second
 // accepted waits for the headers of a stream.
 func accepted(books grpc.ServerStreamingClient[pb.EventBook]) error {
 	header, err := books.Header()
-	if err != nil || header != nil {
+	if err != nil || len(header) > 0 {
 		return err
 	}
-	// A stream without headers has ended, and this says why.
+	// A stream without a header has ended, and this says why.
 	_, err = books.Recv()
 	return endOfStream(err)
 }

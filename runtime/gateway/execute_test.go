@@ -18,12 +18,17 @@ import (
 	"github.com/angz-dev/angz/runtime/gateway"
 )
 
-// inBubble runs a test on a clock of its own. A goroutine that outlives its
-// call fails it.
+// inBubble runs a test on a clock of its own, over a connection and over
+// memory. A goroutine that outlives its call fails it.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	t.Parallel()
-	synctest.Test(t, test)
+	for _, over := range []string{"connection", "memory"} {
+		t.Run(over, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, test)
+		})
+	}
 }
 
 // answer makes a coordinator store these events as a command's own.
@@ -131,7 +136,7 @@ func TestExecuteGoesOnLiveWhenTheLogCannotBeAsked(t *testing.T) {
 		own, effect := events("order", "c", 0, 0), events("inventory", "c", 0, 0)
 		s.answer(own)
 		stream := execute(t, t.Context(), door(t, gateway.Options{
-			Router: gateway.Routes{"order": conn},
+			Routes: gateway.Routes{"order": conn},
 			Stream: pb.NewEventStreamClient(conn),
 			Query:  pb.NewEventQueryClient(nowhere),
 		}), command("c"))
@@ -245,7 +250,7 @@ func TestExecuteSaysSoWhenNothingCanBeWatched(t *testing.T) {
 func TestExecuteWithoutAnEventStreamNamesTheSetting(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		conn := newSystem().serve(t)
-		_, ended := drain(execute(t, t.Context(), door(t, gateway.Options{Router: gateway.Routes{"*": conn}}), command("c")))
+		_, ended := drain(execute(t, t.Context(), door(t, gateway.Options{Routes: gateway.Routes{"*": conn}}), command("c")))
 		if ended.Code() != codes.Unavailable || !strings.Contains(ended.Message(), "STREAM_ADDRESS") {
 			t.Errorf("got %v", ended)
 		}

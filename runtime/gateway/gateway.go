@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 )
 
 // Options describe the role. Zero values mean the defaults given.
 type Options struct {
-	// Router says where the commands of a domain go. Required.
-	Router Router
+	// Routes says where the commands of a domain go. Not to be changed later.
+	Routes Routes
 	// Stream is where Execute watches for what a command causes.
 	Stream pb.EventStreamClient
 	// Query reads the log. Nil means that the routes' connections serve
@@ -61,10 +63,20 @@ func (g *Gateway) Register(registrar grpc.ServiceRegistrar) {
 	pb.RegisterEventQueryServer(registrar, g)
 }
 
-// limit gives a call a deadline unless its caller did.
-func (g *Gateway) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, limited := ctx.Deadline(); limited {
-		return ctx, func() {}
+// limited makes a call that its caller put no deadline on, and gives it up after
+// CallTimeout. The deadline does not travel, so that the callee's own, which is
+// shorter and explains itself better, has its chance.
+func limited[T any](ctx context.Context, g *Gateway, domain string, call func(context.Context) (T, error)) (T, error) {
+	if _, ok := ctx.Deadline(); ok {
+		return call(ctx)
 	}
-	return context.WithTimeout(ctx, g.options.CallTimeout)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	timer := time.AfterFunc(g.options.CallTimeout, cancel)
+	answer, err := call(ctx)
+	if !timer.Stop() && err != nil {
+		err = status.Errorf(codes.DeadlineExceeded, "domain %s gave no answer within %s; whether the call took effect is unknown",
+			domain, g.options.CallTimeout)
+	}
+	return answer, err
 }

@@ -20,9 +20,9 @@ func (g *Gateway) GetEventBook(ctx context.Context, query *pb.Query) (*pb.EventB
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := g.limit(ctx)
-	defer cancel()
-	return log.GetEventBook(ctx, query)
+	return limited(ctx, g, query.GetDomain(), func(ctx context.Context) (*pb.EventBook, error) {
+		return log.GetEventBook(ctx, query)
+	})
 }
 
 // GetEvents asks the log of the query's domain; for a query by correlation
@@ -131,7 +131,7 @@ func (g *Gateway) readers() []reader {
 		return []reader{{client: g.options.Query}}
 	}
 	var readers []reader
-	for _, conn := range g.options.Router.Connections() {
+	for _, conn := range g.options.Routes.connections() {
 		readers = append(readers, reader{conn, pb.NewEventQueryClient(conn)})
 	}
 	return readers

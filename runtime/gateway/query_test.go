@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -23,11 +24,11 @@ func at(events *pb.EventBook, second int64) *pb.EventBook {
 }
 
 // twoLogs opens a gateway before two systems that keep logs of their own.
-func twoLogs(t *testing.T, orders, inventory *system) *grpc.ClientConn {
+func twoLogs(t *testing.T, orders, inventory *system) grpc.ClientConnInterface {
 	t.Helper()
 	order := orders.serve(t)
 	return door(t, gateway.Options{
-		Router: gateway.Routes{"order": order, "customer": order, "inventory": inventory.serve(t)},
+		Routes: gateway.Routes{"order": order, "customer": order, "inventory": inventory.serve(t)},
 		Stream: pb.NewEventStreamClient(order),
 	})
 }
@@ -94,15 +95,19 @@ func TestSynchronizeAnswersEachQueryInOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, domain := range []string{"inventory", "order", "inventory"} {
-			if err := stream.Send(&pb.Query{Domain: domain}); err != nil {
-				t.Fatal(err)
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			for _, domain := range []string{"inventory", "order", "inventory"} {
+				if err := stream.Send(&pb.Query{Domain: domain}); err != nil {
+					t.Error(err)
+				}
 			}
-		}
-		if err := stream.CloseSend(); err != nil {
-			t.Fatal(err)
-		}
+			if err := stream.CloseSend(); err != nil {
+				t.Error(err)
+			}
+		})
 		expectStream(t, stream, codes.OK, 0, stock, order, stock)
+		sending.Wait()
 	})
 }
 

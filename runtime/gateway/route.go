@@ -10,24 +10,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Router knows which connection serves a domain.
-type Router interface {
-	// Route returns the connection for a domain, false if there is none.
-	Route(domain string) (grpc.ClientConnInterface, bool)
-	// Domains lists the domains that are served by name, in order.
-	Domains() []string
-	// Connections lists all connections, each once.
-	Connections() []grpc.ClientConnInterface
-}
-
 // AnyDomain is the name in Routes that stands for all domains not named.
 const AnyDomain = "*"
 
-// Routes is a Router that does not change: domain, or AnyDomain, to connection.
+// Routes says which connection serves a domain, or AnyDomain. Several domains
+// may share a connection.
 type Routes map[string]grpc.ClientConnInterface
 
-// Route returns the connection for a domain, else the one for AnyDomain.
-func (r Routes) Route(domain string) (grpc.ClientConnInterface, bool) {
+// to returns the connection for a domain, else the one for AnyDomain.
+func (r Routes) to(domain string) (grpc.ClientConnInterface, bool) {
 	conn, ok := r[domain]
 	if !ok || domain == AnyDomain {
 		conn, ok = r[AnyDomain]
@@ -35,14 +26,14 @@ func (r Routes) Route(domain string) (grpc.ClientConnInterface, bool) {
 	return conn, ok
 }
 
-// Domains lists the named domains.
-func (r Routes) Domains() []string {
+// domains lists the named domains.
+func (r Routes) domains() []string {
 	names := slices.Sorted(maps.Keys(r))
 	return slices.DeleteFunc(names, func(name string) bool { return name == AnyDomain })
 }
 
-// Connections lists the distinct connections in the order of their first names.
-func (r Routes) Connections() []grpc.ClientConnInterface {
+// connections lists the distinct connections in the order of their first names.
+func (r Routes) connections() []grpc.ClientConnInterface {
 	var conns []grpc.ClientConnInterface
 	for _, name := range slices.Sorted(maps.Keys(r)) {
 		if !slices.Contains(conns, r[name]) {
@@ -55,10 +46,10 @@ func (r Routes) Connections() []grpc.ClientConnInterface {
 // route returns the connection for a domain or the status that says there is
 // none.
 func (g *Gateway) route(domain string) (grpc.ClientConnInterface, error) {
-	if conn, ok := g.options.Router.Route(domain); ok {
+	if conn, ok := g.options.Routes.to(domain); ok {
 		return conn, nil
 	}
-	known := strings.Join(g.options.Router.Domains(), ", ")
+	known := strings.Join(g.options.Routes.domains(), ", ")
 	if known == "" {
 		known = "none"
 	}

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/gateway"
+	"github.com/angz-dev/angz/runtime/transport"
 )
 
 // system stands for everything behind a gateway: coordinators, event stream and
@@ -144,8 +146,13 @@ func (s *system) GetAggregateRoots(_ *emptypb.Empty, stream grpc.ServerStreaming
 
 // serve registers services on a gRPC server over memory and returns a
 // connection to it.
-func serve(t *testing.T, register func(grpc.ServiceRegistrar)) *grpc.ClientConn {
+func serve(t *testing.T, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
 	t.Helper()
+	if strings.HasSuffix(t.Name(), "/memory") {
+		memory := transport.NewMemory()
+		register(memory)
+		return memory
+	}
 	listener := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
 	register(server)
@@ -164,7 +171,7 @@ func serve(t *testing.T, register func(grpc.ServiceRegistrar)) *grpc.ClientConn 
 	return conn
 }
 
-func (s *system) serve(t *testing.T) *grpc.ClientConn {
+func (s *system) serve(t *testing.T) grpc.ClientConnInterface {
 	return serve(t, func(registrar grpc.ServiceRegistrar) {
 		pb.RegisterAggregateCoordinatorServer(registrar, s)
 		pb.RegisterEventStreamServer(registrar, s)
@@ -173,17 +180,17 @@ func (s *system) serve(t *testing.T) *grpc.ClientConn {
 }
 
 // open serves a gateway before the system and returns a connection to it.
-func open(t *testing.T, s *system) *grpc.ClientConn {
+func open(t *testing.T, s *system) grpc.ClientConnInterface {
 	t.Helper()
 	conn := s.serve(t)
 	return door(t, gateway.Options{
-		Router: gateway.Routes{"order": conn, "inventory": conn},
+		Routes: gateway.Routes{"order": conn, "inventory": conn},
 		Stream: pb.NewEventStreamClient(conn),
 		Query:  pb.NewEventQueryClient(conn),
 	})
 }
 
-func door(t *testing.T, options gateway.Options) *grpc.ClientConn {
+func door(t *testing.T, options gateway.Options) grpc.ClientConnInterface {
 	t.Helper()
 	return serve(t, gateway.New(options).Register)
 }
@@ -208,7 +215,7 @@ func events(domain, correlation string, from, to uint32) *pb.EventBook {
 	return list
 }
 
-func execute(t *testing.T, ctx context.Context, conn *grpc.ClientConn, command *pb.CommandBook) grpc.ServerStreamingClient[pb.EventBook] {
+func execute(t *testing.T, ctx context.Context, conn grpc.ClientConnInterface, command *pb.CommandBook) grpc.ServerStreamingClient[pb.EventBook] {
 	t.Helper()
 	books, err := pb.NewCommandGatewayClient(conn).Execute(ctx, command)
 	if err != nil {

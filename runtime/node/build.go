@@ -176,17 +176,17 @@ func (n *Node) followers() []aggregate.Follower {
 }
 
 func (n *Node) buildDoor() {
-	n.friendly = business.New(business.Options{Schema: n.schema, Commands: pb.NewAggregateCoordinatorClient(n.memory.aggregate)})
+	n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.gateway), n.schema)
 	n.door = gateway.New(gateway.Options{
-		Routes: n.routes(), Stream: pb.NewEventStreamClient(n.memory.stream),
+		Routes: n.routes(), Query: pb.NewEventQueryClient(n.memory.query), Stream: pb.NewEventStreamClient(n.memory.stream),
 		StreamTimeout: time.Duration(n.config.Gateway.StreamTimeoutSecs) * time.Second,
 		Logger:        observe.Component(n.logger, "gateway"),
 	})
 }
 
 // routes says where the commands of each domain go: all to this process.
-func (n *Node) routes() map[string]grpc.ClientConnInterface {
-	routes := map[string]grpc.ClientConnInterface{n.config.SagaCompensation.FallbackDomain: n.memory.aggregate}
+func (n *Node) routes() gateway.Routes {
+	routes := gateway.Routes{n.config.SagaCompensation.FallbackDomain: n.memory.aggregate}
 	for _, domain := range n.config.Domains {
 		routes[domain.Name] = n.memory.aggregate
 	}
@@ -196,9 +196,13 @@ func (n *Node) routes() map[string]grpc.ClientConnInterface {
 // register puts the roles behind the connections inside the process.
 func (n *Node) register() {
 	pb.RegisterAggregateCoordinatorServer(n.memory.aggregate, n.commands)
-	pb.RegisterBusinessCoordinatorServer(n.memory.aggregate, n.friendly)
-	pb.RegisterEventQueryServer(n.memory.aggregate, n.queries)
 	pb.RegisterEventQueryServer(n.memory.query, n.queries)
 	pb.RegisterEventStreamServer(n.memory.stream, n.streams)
-	n.door.Register(n.memory.gateway)
+	n.registerDoor(n.memory.gateway)
+}
+
+// registerDoor puts everything a client needs behind one address.
+func (n *Node) registerDoor(to grpc.ServiceRegistrar) {
+	n.door.Register(to)
+	pb.RegisterBusinessCoordinatorServer(to, n.friendly)
 }

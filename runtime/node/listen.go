@@ -20,6 +20,10 @@ type front struct {
 	listeners []net.Listener
 }
 
+// needsServices reports whether what is behind the door is of no use while the
+// domains' services are away.
+func (f *front) needsServices() bool { return f.role == "aggregate" || f.role == "gateway" }
+
 // door says what one front is to be.
 type door struct {
 	role     string
@@ -41,7 +45,7 @@ func (n *Node) listen() error {
 		{"query", n.config.Server.EventQueryPort, nil, func(to grpc.ServiceRegistrar) {
 			pb.RegisterEventQueryServer(to, n.queries)
 		}},
-		{"gateway", n.config.Gateway.Port, []string{"gateway"}, n.door.Register},
+		{"gateway", n.config.Gateway.Port, []string{"gateway"}, n.registerDoor},
 		{"stream", n.config.Stream.Port, []string{"stream"}, func(to grpc.ServiceRegistrar) {
 			pb.RegisterEventStreamServer(to, n.streams)
 			pb.RegisterProjectorServer(to, n.streams)

@@ -51,9 +51,8 @@ func (n *Node) openBus() error {
 	if n.options.Bus != nil {
 		n.bus = n.options.Bus(n.channel)
 	}
-	var err error
-	n.relay, err = relay.New(relay.Options{Log: n.store, Publisher: n.bus, Logger: observe.Component(n.logger, "relay")})
-	return err
+	n.relay = relay.New(relay.Options{Log: n.store, Publisher: n.bus, Logger: observe.Component(n.logger, "relay")})
+	return nil
 }
 
 // loadSchema compiles the project's .proto files, with which people's JSON and

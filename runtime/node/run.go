@@ -80,9 +80,64 @@ func (n *Node) followersRun() []func(context.Context) error {
 	return tier
 }
 
-// watchServices keeps the health of the doors in step with that of the
-// services behind them.
+// watchServices keeps the health of the doors in step with that of the services
+// behind them: commands can be taken when every domain's service is reachable;
+// queries and streams need none.
 func (n *Node) watchServices(ctx context.Context) error {
-	<-ctx.Done()
+	for _, front := range n.fronts {
+		front.server.SetServing(!front.needsServices())
+	}
+	reachable := make(chan change)
+	group := &errgroup.Group{}
+	for i, service := range n.services {
+		group.Go(func() error { return service.watch(ctx, func(up bool) { reachable <- change{i, up} }) })
+	}
+	done := make(chan error, 1)
+	go func() { done <- group.Wait(); close(reachable) }()
+	n.followHealth(reachable)
+	return <-done
+}
+
+// change says that a service, by its index, has come or gone.
+type change struct {
+	service int
+	up      bool
+}
+
+// followHealth returns when no change will come any more.
+func (n *Node) followHealth(changes <-chan change) {
+	up := make([]bool, len(n.services))
+	announced := false
+	for {
+		domains, all := true, true
+		for i, service := range n.services {
+			all = all && up[i]
+			domains = domains && (up[i] || service.Kind != "domain")
+		}
+		for _, front := range n.fronts {
+			front.server.SetServing(domains || !front.needsServices())
+		}
+		if all && !announced {
+			announced = true
+			close(n.ready)
+		}
+		change, open := <-changes
+		if !open {
+			return
+		}
+		up[change.service] = change.up
+	}
+}
+
+// watch tells when the service comes and goes, until the context ends.
+func (s *Service) watch(ctx context.Context, tell func(up bool)) error {
+	for ctx.Err() == nil {
+		if s.client.AwaitReady(ctx) == nil {
+			tell(true)
+			if s.client.AwaitLost(ctx) == nil {
+				tell(false)
+			}
+		}
+	}
 	return nil
 }

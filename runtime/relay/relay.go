@@ -1,6 +1,6 @@
 // Package relay makes an append a publication: it tails the log and hands every
 // book to the bus in the order of positions, at least once, so that no command
-// waits for a broker and none of its events is forgotten when one is away. The
+// waits for a broker and none of its events is forgotten when one is away.
 // DESIGN.md in the folder of the bus states the invariant.
 package relay
 
@@ -29,10 +29,19 @@ const (
 	finish = 5 * time.Second
 )
 
-// Store is what a relay needs that keeps its place between runs.
-type Store interface {
-	eventstore.Log
-	eventstore.Subscriptions
+// Options describe a relay.
+type Options struct {
+	Log       eventstore.Log
+	Publisher bus.Publisher
+	// Subscription is the name under which the relay keeps its place in
+	// Subscriptions, such as "relay/amqp", for a bus that keeps messages. Of
+	// several relays of one name, the one that started last works and the others
+	// stop. Empty is for a bus that keeps nothing: the relay publishes what is
+	// appended from now on, and consumers read the past from the log.
+	// Subscriptions may then be nil.
+	Subscription  string
+	Subscriptions eventstore.Subscriptions
+	Logger        *slog.Logger
 }
 
 // Relay publishes the books of one log to one bus.
@@ -44,23 +53,19 @@ type Relay struct {
 	published uint64 // everything up to here has been accepted by the bus
 }
 
-// New returns a relay for a bus that keeps nothing: it publishes what is
-// appended from now on. Consumers read what was there before from the log.
-func New(log eventstore.Log, publisher bus.Publisher, logger *slog.Logger) *Relay {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+// New returns a relay. Once Run is called it publishes what was appended after
+// New, or, with a Subscription, everything after its place.
+func New(options Options) *Relay {
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Relay{log: log, publisher: publisher, logger: logger, published: log.Head()}
-}
-
-// NewDurable returns a relay for a bus that keeps messages: it goes on where the
-// subscription of this name stands in the store, such as "relay/amqp". Of
-// several relays of one name, the one that started last works and the others
-// stop.
-func NewDurable(store Store, name string, publisher bus.Publisher, logger *slog.Logger) *Relay {
-	relay := New(store, publisher, logger)
-	relay.place, relay.published = &place{subscriptions: store, name: name}, 0
-	return relay
+	r := &Relay{log: options.Log, publisher: options.Publisher, logger: options.Logger}
+	if options.Subscription == "" {
+		r.published = r.log.Head()
+		return r
+	}
+	r.place = &place{subscriptions: options.Subscriptions, name: options.Subscription}
+	return r
 }
 
 // Run publishes until the context ends and returns nil when what was under way
@@ -87,7 +92,7 @@ func (r *Relay) claim(ctx context.Context) error {
 		return err
 	}
 	if head := r.log.Head(); position > head {
-		return fmt.Errorf("relay %s has published up to position %d, but the log ends at %d: "+
+		return fmt.Errorf("%s has published up to position %d, but the log ends at %d: "+
 			"an older copy of the store was restored; reset the relay's position once the consumers are reconciled",
 			r.place.name, position, head)
 	}

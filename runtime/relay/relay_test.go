@@ -107,6 +107,19 @@ func run(t *testing.T, r *relay.Relay) (stop func() error) {
 	return stop
 }
 
+// forget returns a relay that keeps no place.
+func forget(log eventstore.Log, publisher bus.Publisher) *relay.Relay {
+	return relay.New(relay.Options{Log: log, Publisher: publisher})
+}
+
+// durable returns a relay that keeps its place in the store.
+func durable(store interface {
+	eventstore.Log
+	eventstore.Subscriptions
+}, publisher bus.Publisher) *relay.Relay {
+	return relay.New(relay.Options{Log: store, Publisher: publisher, Subscription: name, Subscriptions: store})
+}
+
 // linked checks that messages follow each other from a position on, without
 // holes and doubles.
 func linked(t *testing.T, messages []bus.Message, from uint64) {
@@ -124,7 +137,7 @@ func TestPublishesWhatIsAppendedFromNowOnInOrder(t *testing.T) {
 	t.Parallel()
 	store, taken := openStore(t), newInbox()
 	add(t, store, 2, 1)
-	r := relay.New(store, taken, nil)
+	r := forget(store, taken)
 	add(t, store, 3) // before Run, and not to be lost
 	stop := run(t, r)
 	taken.until(t, 6)
@@ -167,7 +180,7 @@ func TestManyWritersAndSubscribersSeeOneOrder(t *testing.T) {
 			linked(t, messages, 0)
 		})
 	}
-	run(t, relay.New(store, channels, nil))
+	run(t, forget(store, channels))
 	for range writers {
 		work.Go(func() {
 			for range commands {
@@ -183,7 +196,7 @@ func TestFailingBusIsWaitedForAndComplainedOfOnce(t *testing.T) {
 	store, taken := openStore(t), newInbox()
 	var said bytes.Buffer
 	away := &gate{next: taken, failures: 4}
-	r := relay.New(store, away, slog.New(slog.NewTextHandler(&said, nil)))
+	r := relay.New(relay.Options{Log: store, Publisher: away, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	stop := run(t, r)
 	add(t, store, 1, 1, 1)
 	linked(t, taken.until(t, 3), 0)
@@ -214,7 +227,7 @@ func TestEverythingArrivesOverABusThatTakesPartsAndFails(t *testing.T) {
 	t.Parallel()
 	store, taken := openStore(t), newInbox()
 	faulty := bustest.NewFaulty(taken, nil, bustest.Faults{Seed: 3, Fail: 0.4})
-	run(t, relay.New(store, faulty, nil))
+	run(t, forget(store, faulty))
 	for range 30 {
 		add(t, store, 1, 2, 1)
 	}
@@ -241,7 +254,7 @@ func TestDurableRelayGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	store, taken := openStore(t), newInbox()
 	add(t, store, 1, 2)
-	stop := run(t, relay.NewDurable(store, name, taken, nil))
+	stop := run(t, durable(store, taken))
 	taken.until(t, 3)
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -250,7 +263,7 @@ func TestDurableRelayGoesOnWhereItStopped(t *testing.T) {
 
 	add(t, store, 4, 1)
 	again := newInbox()
-	stop = run(t, relay.NewDurable(store, name, again, nil))
+	stop = run(t, durable(store, again))
 	linked(t, again.until(t, 8), 3)
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -285,7 +298,7 @@ func TestPositionIsRecordedWhileTheRelayIsIdle(t *testing.T) {
 		recorded <- advance.To
 		return err
 	}}
-	run(t, relay.NewDurable(s, name, newInbox(), nil))
+	run(t, durable(s, newInbox()))
 	add(t, store, 1, 1)
 	for position := uint64(0); position < 2; {
 		position = <-recorded
@@ -305,7 +318,7 @@ func TestPositionIsRecordedAtMostOncePerPage(t *testing.T) {
 		return store.Advance(ctx, advance)
 	}}
 	taken := newInbox()
-	stop := run(t, relay.NewDurable(s, name, taken, nil))
+	stop := run(t, durable(s, taken))
 	linked(t, taken.until(t, 4000), 0)
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -321,12 +334,13 @@ func TestRelayThatIsReplacedStops(t *testing.T) {
 	ran := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { ran <- relay.NewDurable(store, name, taken, nil).Run(ctx) }()
+	replaced := durable(store, taken)
+	go func() { ran <- replaced.Run(ctx) }()
 	add(t, store, 1)
 	taken.until(t, 1)
 
 	again := newInbox()
-	run(t, relay.NewDurable(store, name, again, nil))
+	run(t, durable(store, again))
 	add(t, store, 1)
 	again.until(t, 2)
 	if err := <-ran; !errors.Is(err, eventstore.ErrFenced) {
@@ -346,7 +360,7 @@ func TestPositionAheadOfTheLogIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	restored := &shorter{store}
-	err = relay.NewDurable(restored, name, newInbox(), nil).Run(t.Context())
+	err = durable(restored, newInbox()).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "restored") {
 		t.Errorf("run: %v", err)
 	}
@@ -367,7 +381,7 @@ func TestClosedStoreEndsTheRelay(t *testing.T) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := relay.NewDurable(store, name, newInbox(), nil).Run(t.Context()); !errors.Is(err, eventstore.ErrClosed) {
+	if err := durable(store, newInbox()).Run(t.Context()); !errors.Is(err, eventstore.ErrClosed) {
 		t.Errorf("run: %v", err)
 	}
 }
@@ -422,10 +436,10 @@ func TestDeathAtAnyStepDoublesAtWorst(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			m := &mortal{Store: store, next: taken, left: life, death: cancel}
-			_ = relay.NewDurable(m, name, m, nil).Run(ctx)
+			_ = durable(m, m).Run(ctx)
 			expectBehind(t, store, taken)
 
-			run(t, relay.NewDurable(store, name, taken, nil))
+			run(t, durable(store, taken))
 			complete(t, taken.until(t, 1300), 1300)
 		})
 	}

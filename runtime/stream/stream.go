@@ -75,7 +75,8 @@ func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 }
 
 // headerSubscribed is sent as soon as a subscription counts. Its value says
-// nothing; that the headers arrive does.
+// nothing, but without any header a subscription inside the process could not
+// be told from one that has failed.
 const headerSubscribed = "angz-subscribed"
 
 // Subscribe sends every book of a correlation from the moment at which the

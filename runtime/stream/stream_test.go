@@ -26,6 +26,7 @@ import (
 	"github.com/angz-dev/angz/runtime/bus/channel"
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/stream"
+	"github.com/angz-dev/angz/runtime/transport"
 )
 
 // world is a running stream role with a connection to it.
@@ -156,6 +157,37 @@ func TestBooksHandedOverByACoordinatorReachSubscribers(t *testing.T) {
 			t.Fatalf("handle: %v, %v", answer, err)
 		}
 		same(t, eventBook(1, "first"), w.receive(books))
+	})
+}
+
+func TestSubscriptionInsideTheProcessCountsWhenItsHeaderArrives(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		memory, server := transport.NewMemory(), stream.New(stream.Options{})
+		server.Register(memory)
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = server.Run(ctx) })
+		books, err := pb.NewEventStreamClient(memory).Subscribe(t.Context(), &pb.EventStreamFilter{CorrelationId: "first"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header, err := books.Header(); err != nil || len(header) == 0 {
+			t.Fatalf("header: %v, %v", header, err)
+		}
+		if _, err := server.Handle(t.Context(), eventBook(1, "first")); err != nil {
+			t.Fatal(err)
+		}
+		got, err := books.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, eventBook(1, "first"), got)
+		stop()
+		if got := ends(books); got.Code() != codes.Unavailable {
+			t.Errorf("got %v", got)
+		}
+		running.Wait()
 	})
 }
 
