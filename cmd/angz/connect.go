@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -63,16 +64,27 @@ func gatewayAddress(s streams) (string, error) {
 	return loaded.GatewayAddress(), nil
 }
 
-// refusals are the codes by which a system says no, as opposed to failing.
-var refusals = map[codes.Code]string{
-	codes.InvalidArgument:    "INVALID_ARGUMENT",
-	codes.NotFound:           "NOT_FOUND",
-	codes.AlreadyExists:      "ALREADY_EXISTS",
-	codes.PermissionDenied:   "PERMISSION_DENIED",
-	codes.Unauthenticated:    "UNAUTHENTICATED",
-	codes.FailedPrecondition: "FAILED_PRECONDITION",
-	codes.Aborted:            "ABORTED",
-	codes.OutOfRange:         "OUT_OF_RANGE",
+// refuses reports whether a code means that a system says no, as opposed to
+// failing.
+func refuses(code codes.Code) bool {
+	switch code {
+	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
+		codes.FailedPrecondition, codes.Aborted, codes.OutOfRange:
+		return true
+	}
+	return false
+}
+
+// codeName returns a code as the gRPC documents write it, such as NOT_FOUND.
+func codeName(code codes.Code) string {
+	var name strings.Builder
+	for i, r := range code.String() {
+		if i > 0 && unicode.IsUpper(r) {
+			name.WriteByte('_')
+		}
+		name.WriteRune(unicode.ToUpper(r))
+	}
+	return name.String()
 }
 
 // explain turns an answer's status into what a person is told.
@@ -82,8 +94,8 @@ func explain(err error, address string) error {
 		return err
 	}
 	message := printableLines(answer.Message())
-	if name, refused := refusals[answer.Code()]; refused {
-		return refusal{fmt.Errorf("%s (%s)", message, name)}
+	if refuses(answer.Code()) {
+		return refusal{fmt.Errorf("%s (%s)", message, codeName(answer.Code()))}
 	}
 	switch {
 	case transport.Unreachable(err):
@@ -91,5 +103,5 @@ func explain(err error, address string) error {
 	case answer.Code() == codes.Unimplemented:
 		return fmt.Errorf("%s does not serve this (%s)\nname a gateway or a coordinator with --address", address, message)
 	}
-	return fmt.Errorf("%s (%s)", message, answer.Code())
+	return fmt.Errorf("%s (%s)", message, codeName(answer.Code()))
 }

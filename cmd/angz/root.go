@@ -57,8 +57,6 @@ func newRootCommand(s streams) *cobra.Command {
 
 		SuggestionsMinimumDistance: 2,
 	}
-	// Commands stay in the order in which they are added.
-	cobra.EnableCommandSorting = false
 	// Every command of angz is added here, in the order in which people meet them.
 	root.AddCommand(
 		newSendCommand(s),

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/angz-dev/angz/inspect"
 	"github.com/angz-dev/angz/runtime/payload"
@@ -73,6 +75,9 @@ func (o *sendOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	types := payload.FromReflection(ctx, conn)
 	defer types.Close()
 	sent, err := inspect.New(conn, types).Send(ctx, request)
+	if status.Code(err) == codes.DeadlineExceeded {
+		return fmt.Errorf("%w\nthe events may be stored all the same: see \"angz events\", or give more time with --timeout", explain(err, conn.Address()))
+	}
 	if err != nil {
 		return explain(err, conn.Address())
 	}
@@ -90,6 +95,9 @@ func (o *sendOptions) request(cmd *cobra.Command, s streams, args []string) (ins
 		if args[i] == "" {
 			return inspect.SendRequest{}, usagef("%s is empty\nusage: %s", name, cmd.UseLine())
 		}
+	}
+	if o.timeout <= 0 {
+		return inspect.SendRequest{}, usagef("--timeout: found %s, expected more than nothing, such as 30s", o.timeout)
 	}
 	request := inspect.SendRequest{
 		Domain: args[0], ID: args[1], Type: args[2],

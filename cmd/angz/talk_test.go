@@ -29,6 +29,7 @@ message CreateCustomer { string name = 1; int64 points = 2; }
 message CustomerCreated { string name = 1; int64 points = 2; }
 message Refuse { string why = 1; }
 message Nothing {}
+message Wait {}
 message Card { string text = 1; }
 `
 
@@ -41,11 +42,14 @@ type shop struct {
 	stored []*pb.EventBook
 }
 
-func (s *shop) HandleSync(_ context.Context, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
+func (s *shop) HandleSync(ctx context.Context, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
 	command := request.Command.Pages[0].Command
 	switch book.ShortName(command.TypeUrl) {
 	case "Refuse":
 		return nil, status.Error(codes.FailedPrecondition, "Customer already exists")
+	case "Wait":
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
 	case "Nothing":
 		return &pb.CommandResponse{}, nil
 	}
@@ -173,6 +177,11 @@ func TestTalkingToARunningSystem(t *testing.T) {
 			args: []string{"send", "customer", "alice", "CreateCustomer", `{"nme":"x"}`},
 			want: seen{Code: 1, Err: "refused: command.json_text.nme: found the unknown field \"nme\", expected a field of shop.customer.v1.CreateCustomer such as \"name\" (INVALID_ARGUMENT)\n"},
 		},
+		"send what takes too long": {
+			args: []string{"send", "customer", "alice", "Wait", "--timeout", "300ms"},
+			want: seen{Code: 1, Err: "error: angz at SOCKET did not answer in time (context deadline exceeded) (DEADLINE_EXCEEDED)\n" +
+				"the events may be stored all the same: see \"angz events\", or give more time with --timeout\n"},
+		},
 		"events": {
 			args: []string{"events", "customer", "alice"},
 			want: seen{Out: "   0  2026-01-31T12:00:00.005Z  CustomerCreated  {\"name\":\"A\\u009b1<&\",\"points\":\"9007199254740993\"}\n"},
@@ -203,11 +212,22 @@ func TestTalkingToARunningSystem(t *testing.T) {
 			var out, talk bytes.Buffer
 			code := run(t.Context(), append(c.args, "--address", socket), streams{in: strings.NewReader(c.in), out: &out, err: &talk})
 			root := book.Root("customer", "alice").String()
-			got := seen{code, strings.ReplaceAll(out.String(), root, "ROOT"), talk.String()}
+			got := seen{code, strings.ReplaceAll(out.String(), root, "ROOT"), strings.ReplaceAll(talk.String(), socket, "SOCKET")}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestAnInterruptedCommandSaysSo(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	var out, talk bytes.Buffer
+	code := run(ctx, []string{"send", "customer", "alice", "Wait", "--address", open(t)}, streams{in: strings.NewReader(""), out: &out, err: &talk})
+	if diff := cmp.Diff(seen{Code: exitFailed, Err: "interrupted\n"}, seen{code, out.String(), talk.String()}); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -35,7 +35,7 @@ type place struct {
 // parseDocument parses a file's content. The name is for messages.
 func parseDocument(name string, data []byte) (*document, *Error) {
 	if len(data) > maxFileBytes {
-		return nil, &Error{File: name, Message: fmt.Sprintf("found %d bytes, expected at most %d: is this a configuration file?", len(data), maxFileBytes)}
+		return nil, &Error{File: name, Message: fmt.Sprintf("found more than %d bytes, expected a configuration file", maxFileBytes)}
 	}
 	text := lineBreaks.Replace(strings.TrimPrefix(string(data), "\ufeff"))
 	doc := &document{name: name, lines: strings.Split(text, "\n")}
@@ -207,7 +207,7 @@ func (d *document) excerpt(at place) string {
 
 var (
 	credentials = regexp.MustCompile(`://\S*@`)
-	secretValue = regexp.MustCompile(`(?i)((?:(?:\b|_)ur[il]s?(?:\b|_)|passw|secret|token|credential|api_?key|access_?key)[\w.-]*["']?\s*[:=]\s*)\S.*$`)
+	secretValue = regexp.MustCompile(`(?i)((?:(?:\b|_)ur[il]s?(?:\b|_)|\benv\b|passw|secret|token|credential|api_?key|access_?key)[\w.-]*["']?\s*[:=]\s*)\S.*$`)
 )
 
 // maskCredentials hides the user and password of every URL in a text.

@@ -150,8 +150,12 @@ func (e *encoder) any(message protoreflect.Message) {
 		e.raw("{}")
 		return
 	}
+	if e.anys >= maxNestedAnys {
+		e.opaque(typeURL, value)
+		return
+	}
 	content, ok := e.decode(typeURL, value)
-	if !ok || e.anys >= maxNestedAnys {
+	if !ok {
 		e.opaque(typeURL, value)
 		return
 	}

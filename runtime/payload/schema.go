@@ -25,6 +25,7 @@ const defaultPrefix = "type.googleapis.com/"
 // the wire contract and the well-known types.
 type Schema struct {
 	files    *protoregistry.Files
+	types    *dynamicpb.Types // the extensions in files
 	messages map[protoreflect.FullName]protoreflect.MessageDescriptor
 	// own lists the project's messages, without those of angz and of Google,
 	// under their short names.
@@ -43,6 +44,7 @@ func newSchema(files []protoreflect.FileDescriptor) (*Schema, error) {
 			return nil, err
 		}
 	}
+	s.types = dynamicpb.NewTypes(s.files)
 	return s, nil
 }
 
@@ -157,10 +159,10 @@ func (d descriptors) FindDescriptorByName(name protoreflect.FullName) (protorefl
 
 // extensions returns the schema's proto2 extensions.
 func (s *Schema) extensions() protoregistry.ExtensionTypeResolver {
-	if s == nil || s.files == nil {
+	if s == nil || s.types == nil {
 		return protoregistry.GlobalTypes
 	}
-	return dynamicpb.NewTypes(s.files)
+	return s.types
 }
 
 // typeResolver lets protobuf's JSON decoder look up the types of nested Anys.

@@ -11,6 +11,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// window is how many messages may be on their way in either direction before the
+// sender waits, as the flow control of a socket lets some pass.
+const window = 16
+
 // NewStream begins a stream. The handler runs on a goroutine of its own, which
 // ends when the handler returns; the handler learns from its context that the
 // caller has left.
@@ -26,7 +30,7 @@ func (m *Memory) NewStream(ctx context.Context, _ *grpc.StreamDesc, method strin
 	handling, end := context.WithCancel(incoming(ctx))
 	p := &pipe{
 		ctx: ctx, handling: handling,
-		up: make(chan any), down: make(chan any), halfClosed: make(chan struct{}), headed: make(chan struct{}), ended: make(chan struct{}),
+		up: make(chan any, window), down: make(chan any, window), halfClosed: make(chan struct{}), headed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	server := serverEnd{p}
 	p.handling = grpc.NewContextWithServerTransportStream(handling, streamCall{server, method})
@@ -43,7 +47,7 @@ type pipe struct {
 	ctx      context.Context //nolint:containedctx // of the caller, for this stream
 	handling context.Context //nolint:containedctx // of the handler, for this stream
 
-	up, down   chan any      // unbuffered: a message is sent when it is taken
+	up, down   chan any
 	halfClosed chan struct{} // closed when the caller sends no more
 	headed     chan struct{} // closed when header is final
 	ended      chan struct{} // closed when the handler has returned
@@ -126,7 +130,13 @@ func (c clientEnd) RecvMsg(into any) error {
 	case message := <-c.down:
 		return handOver(into, message)
 	case <-c.ended:
-		return c.result
+		// What was sent before the end comes before the end.
+		select {
+		case message := <-c.down:
+			return handOver(into, message)
+		default:
+			return c.result
+		}
 	case <-c.ctx.Done():
 		return status.FromContextError(c.ctx.Err()).Err()
 	}
@@ -173,7 +183,12 @@ func (s serverEnd) RecvMsg(into any) error {
 	case message := <-s.up:
 		return handOver(into, message)
 	case <-s.halfClosed:
-		return io.EOF
+		select {
+		case message := <-s.up:
+			return handOver(into, message)
+		default:
+			return io.EOF
+		}
 	case <-s.handling.Done():
 		return status.FromContextError(s.handling.Err()).Err()
 	}

@@ -1,0 +1,53 @@
+# Working on angz. "make" shows what there is; using angz needs none of this.
+
+GO ?= go
+export GOTOOLCHAIN = local
+# Tests start many processes; this is how long all of them together may take.
+TEST_TIMEOUT ?= 20m
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/angz
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/angz ./cmd/angz
+
+.PHONY: test
+test: deps lint check-generated ## Run everything CI runs: checks and all tests with the race detector
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-quick
+test-quick: ## Run all tests without the race detector
+	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: deps
+deps: ## Install what the tests need beyond Go
+	sh ./.ci/deps
+
+.PHONY: lint
+lint: ## Check format, vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: generate
+generate: ## Write the Go code for the .proto files
+	$(GO) run ./proto/generate
+
+.PHONY: check-generated
+check-generated: ## Fail when that code is out of date
+	$(GO) run ./proto/generate -check
+
+.PHONY: bench
+bench: ## Run the benchmarks, with CPU time beside each rate
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for a short while
+	sh ./.ci/fuzz
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
