@@ -76,7 +76,7 @@ func (l *loader) checkNames(list services) {
 		path := fmt.Sprintf("%s[%d]", list.key, i)
 		if service.Name == "" {
 			if !l.settled[path] && !l.settled[path+".name"] {
-				l.blame(path, fmt.Sprintf("%s: found no name, expected one: write name: and what the %s is called", path, list.kind))
+				l.blame(path, fmt.Sprintf("%s: found no name, expected name: and what the %s is called", path, list.kind))
 			}
 			continue
 		}
@@ -98,7 +98,7 @@ func (l *loader) checkReach(list services, path string, service Service) {
 				return
 			}
 		}
-		l.blame(path, fmt.Sprintf("%s: found neither run nor address, expected one: run: starts the service, address: says where it already answers", describe(list, path, service)))
+		l.blame(path, fmt.Sprintf("%s: found neither run nor address, expected one of them: run starts the service, address says where it already answers", describe(list, path, service)))
 		return
 	}
 	if !starts && !service.Build.IsZero() {
@@ -122,19 +122,24 @@ func describe(list services, path string, service Service) string {
 func (l *loader) checkSubscriptions(path string, service Service) {
 	var known []string
 	for _, domain := range l.config.Domains {
-		if domain.Name != "" {
+		if domain.Name != "" && !slices.Contains(known, domain.Name) {
 			known = append(known, domain.Name)
 		}
 	}
 	if len(known) == 0 {
 		return
 	}
+	seen := map[string]bool{}
 	for i, domain := range service.Domains {
+		if len(l.mistakes) >= maxMistakes {
+			return // what is nearest takes long to find among very many
+		}
 		key := fmt.Sprintf("%s.domains[%d]", path, i)
-		if slices.Contains(service.Domains[:i], domain) {
+		if seen[domain] {
 			l.blame(key, fmt.Sprintf("%s: found %q a second time, expected each domain once", key, domain))
 			continue
 		}
+		seen[domain] = true
 		if slices.Contains(known, domain) || domain == l.config.SagaCompensation.FallbackDomain || strings.HasPrefix(domain, "_projection.") {
 			continue
 		}

@@ -161,7 +161,7 @@ type Target struct {
 // Service is one of the user's services: a domain's, a projector's or a saga's.
 type Service struct {
 	Name        string            `key:"name" alias:"domain" aliaskinds:"domain" format:"name" doc:"The name of the domain, projector or saga. Domains may say domain instead. Required."`
-	Address     string            `key:"address" format:"address" doc:"Where the service answers. Without it angz dev gives the service one in PORT, and with transport.type uds it is the service's socket."`
+	Address     string            `key:"address" format:"address" doc:"Where the service answers. Without it angz dev chooses one for the service, and with transport.type uds it is the service's socket."`
 	Run         Command           `key:"run" doc:"The command by which angz dev starts the service: a line for the shell, or a list of words."`
 	Build       Command           `key:"build" doc:"The command that is run before."`
 	Watch       []string          `key:"watch" format:"path" doc:"The files and folders whose changes restart the service."`

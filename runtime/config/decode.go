@@ -11,7 +11,10 @@ import (
 
 // maxNodes bounds the work on one file: aliases let a short file name much more
 // than it holds.
-const maxNodes = 100_000
+const maxNodes = 50_000
+
+// maxMistakes bounds those that are remembered of a file that is something else.
+const maxMistakes = 500
 
 // loader builds one configuration and collects what is wrong on the way.
 type loader struct {
@@ -25,12 +28,18 @@ type loader struct {
 	nodes    int
 }
 
-// complain reports a mistake about a key, at most one for each.
+// complain reports a mistake about a key, at most one for each, and each place
+// of the file once, however many keys an alias makes of it.
 func (l *loader) complain(key string, at place, message string) {
-	if l.settled[key] {
+	if len(l.mistakes) >= maxMistakes {
 		return
 	}
-	l.settled[key] = true
+	spot := fmt.Sprintf("%d:%d %s", at.line, at.column, strings.TrimPrefix(message, key+": "))
+	if l.settled[key] || at.line > 0 && l.settled[spot] {
+		l.settled[key] = true
+		return
+	}
+	l.settled[key], l.settled[spot] = true, true
 	doc := l.doc
 	if doc == nil {
 		doc = &document{}
@@ -103,7 +112,11 @@ func (l *loader) section(p part, into reflect.Value) {
 		return
 	}
 	if p.node.Kind != yaml.MappingNode {
-		l.wrongType(p, field{}, "a mapping with the keys "+strings.Join(names(fields, p.kind), ", "))
+		holdsSecrets := field{}
+		if slices.ContainsFunc(fields, field.secret) {
+			holdsSecrets.tag = `secret:"true"`
+		}
+		l.wrongType(p, holdsSecrets, "a mapping with the keys "+strings.Join(names(fields, p.kind), ", "))
 		return
 	}
 	for _, entry := range l.entries(p, fields) {
@@ -124,8 +137,7 @@ func (l *loader) section(p part, into reflect.Value) {
 
 // value reads what a key holds.
 func (l *loader) value(p part, f field, into reflect.Value) {
-	if l.nodes++; l.nodes > maxNodes {
-		l.complain("", p.at, fmt.Sprintf("found more than %d values, expected a configuration file", maxNodes))
+	if l.tooMany(p, 1) {
 		return
 	}
 	l.origins[p.path] = p.at
@@ -170,10 +182,23 @@ func (l *loader) scalar(p part, f field, set func(text string) *complaint) {
 	}
 }
 
+// tooMany counts values and reports when a file names more than any
+// configuration needs.
+func (l *loader) tooMany(p part, more int) bool {
+	if l.nodes += more; l.nodes <= maxNodes {
+		return false
+	}
+	l.complain("", p.at, fmt.Sprintf("found more than %d values, expected a configuration file", maxNodes))
+	return true
+}
+
 // services reads a list of services.
 func (l *loader) services(p part, f field, into reflect.Value) {
 	if p.node.Kind != yaml.SequenceNode {
 		l.wrongType(p, f, "a list, each entry beginning with - name:")
+		return
+	}
+	if l.tooMany(p, len(p.node.Content)) {
 		return
 	}
 	list := make([]Service, len(p.node.Content))
@@ -200,13 +225,20 @@ func (l *loader) list(p part, f field, into reflect.Value) {
 		l.wrongType(p, f, expected)
 		return
 	}
+	if l.tooMany(p, len(p.node.Content)) {
+		return
+	}
 	list := make([]string, 0, len(p.node.Content))
 	for i := range p.node.Content {
 		item := p.item(i)
 		l.origins[item.path] = item.at
 		l.scalar(item.resolved(), field{typ: reflect.TypeFor[string]()}, func(text string) *complaint {
 			list = append(list, text)
-			return f.checkText(text)
+			wrong := f.checkText(text)
+			if wrong != nil && text == "*" {
+				wrong.hint = "leave the key out to mean all"
+			}
+			return wrong
 		})
 	}
 	into.Set(reflect.ValueOf(list))
@@ -216,6 +248,9 @@ func (l *loader) list(p part, f field, into reflect.Value) {
 func (l *loader) mapping(p part, f field, into reflect.Value) {
 	if p.node.Kind != yaml.MappingNode {
 		l.wrongType(p, f, "a mapping of names to texts")
+		return
+	}
+	if l.tooMany(p, len(p.node.Content)) {
 		return
 	}
 	entries := map[string]string{}

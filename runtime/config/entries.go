@@ -98,7 +98,7 @@ func (l *loader) merged(p part, depth int) []entry {
 				l.wrongType(source, field{}, "a mapping to merge")
 				continue
 			}
-			if l.nodes += len(source.node.Content); l.nodes > maxNodes {
+			if l.tooMany(source, len(source.node.Content)) {
 				return list
 			}
 			list = append(list, l.pairs(source)...)
@@ -123,7 +123,7 @@ func (l *loader) unknownKey(p part, unknown entry, fields []field) {
 			l.settled[join(p.path, f.key)] = true // not missing as well
 		}
 	} else {
-		message += ", expected one of " + strings.Join(known, ", ")
+		message += ", expected " + oneOf(known)
 		if homes := homesOf(unknown.key); len(homes) > 0 {
 			message += fmt.Sprintf("; did you mean %s?", oneOf(homes))
 		}

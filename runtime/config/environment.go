@@ -98,22 +98,23 @@ func (l *loader) noSuchKey(origin string, path []string, variableName string) {
 		l.complain(origin, place{origin: origin}, path[0]+" is a list of services, which only the file can hold: change it there")
 		return
 	}
-	var candidates []string
+	var candidates, inside []string
+	spell := func(path string) string { return path }
+	if variableName != "" {
+		spell = variable
+	}
 	for _, key := range Keys() {
 		if strings.Contains(key.Path, "[]") || len(key.Variables) == 0 {
 			continue
 		}
-		if variableName != "" {
-			candidates = append(candidates, key.Variables[len(key.Variables)-1])
-		} else {
-			candidates = append(candidates, key.Path)
+		candidates = append(candidates, spell(key.Path))
+		if strings.HasPrefix(key.Path, full+".") {
+			inside = append(inside, spell(key.Path))
 		}
 	}
-	word := full
-	if variableName != "" {
-		word = variable(full)
-	}
-	if hint := didYouMean(word, candidates); hint != "" {
+	if len(inside) > 0 {
+		message += " but a section of that name: set " + oneOf(inside)
+	} else if hint := didYouMean(spell(full), candidates); hint != "" {
 		message += "; " + hint
 	} else {
 		message += ": see docs/configuration.md for the keys"

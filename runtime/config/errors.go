@@ -96,8 +96,13 @@ func quoted(text string) string {
 	return fmt.Sprintf("%q", maskCredentials(text))
 }
 
-// oneOf lists words as a person would say them.
+// oneOf lists words as a person would say them, the first of them if they are
+// very many.
 func oneOf(words []string) string {
+	const most = 20
+	if len(words) > most {
+		return strings.Join(words[:most], ", ") + fmt.Sprintf(" or one of %d more", len(words)-most)
+	}
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}

@@ -185,18 +185,14 @@ func (f field) checkText(text string) *complaint {
 // checkName checks the name of a domain or service, which becomes part of file
 // names, topics and variables.
 func checkName(name string) *complaint {
-	const expected = "a name of letters, digits, dots, hyphens and underscores"
-	found := quoted(name)
+	wrong := &complaint{found: quoted(name), expected: "a name of letters, digits, dots, hyphens and underscores"}
 	switch {
 	case name == "":
-		found = "nothing"
-	case name == "*":
-		return &complaint{found: found, expected: expected, hint: "leave the key out to mean all"}
-	case strings.Trim(name, ".") == "" || strings.IndexFunc(name, notInName) >= 0:
-	default:
+		wrong.found = "nothing"
+	case strings.Trim(name, ".") != "" && strings.IndexFunc(name, notInName) < 0:
 		return nil
 	}
-	return &complaint{found: found, expected: expected}
+	return wrong
 }
 
 func notInName(r rune) bool {

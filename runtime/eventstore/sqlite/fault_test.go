@@ -224,22 +224,32 @@ func TestForeignLockMakesWritesUnavailableForAWhile(t *testing.T) {
 func TestFullQueueIsOverloaded(t *testing.T) {
 	t.Parallel()
 	s := opened(t, "")
-	var newest *request
-	withWriter(t, s, func(*conn) error { // the writer waits for it
-		for {
-			r := &request{apply: func(context.Context, *transaction) error { return nil }, done: make(chan struct{})}
-			if err := s.writer.enqueue(r); err != nil {
-				break
-			}
-			newest = r
+	started, release := make(chan struct{}), make(chan struct{})
+	queue := func(apply func()) *request {
+		r := &request{done: make(chan struct{}), apply: func(context.Context, *transaction) error {
+			apply()
+			return nil
+		}}
+		if err := s.writer.enqueue(r); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	// The test of the error itself must come while the writer still waits.
+		return r
+	}
+	queue(func() { close(started); <-release })
+	<-started
+	var newest *request
+	for range queueLength {
+		newest = queue(func() {})
+	}
+	if _, err := s.Append(t.Context(), command(newKey(), 0, "refused")); !errors.Is(err, eventstore.ErrOverloaded) {
+		t.Errorf("got %v, want ErrOverloaded", err)
+	}
+	close(release)
 	<-newest.done
-	if _, err := s.Append(t.Context(), command(newKey(), 0, "a")); err != nil {
+	if _, err := s.Append(t.Context(), command(newKey(), 0, "accepted")); err != nil {
 		t.Errorf("after the burst: %v", err)
 	}
+	wantPayloads(t, s, "accepted")
 }
 
 func TestDamagedSnapshotIsIgnored(t *testing.T) {

@@ -1,0 +1,181 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+)
+
+// writers is how many clients send commands at once, each to its own aggregate.
+const writers = 8
+
+// TestKillMinusNineLosesAndDoublesNothing kills angz at random moments under
+// load, again and again, and then compares what is stored, copied and projected
+// with what was acknowledged. ANGZ_KILL_ROUNDS says how often.
+func TestKillMinusNineLosesAndDoublesNothing(t *testing.T) {
+	rounds := 100
+	if text := os.Getenv("ANGZ_KILL_ROUNDS"); text != "" {
+		rounds, _ = strconv.Atoi(text)
+	}
+	project := killProject(t)
+	at := freePorts(t)
+	clients := make([]*writer, writers)
+	for i := range clients {
+		clients[i] = &writer{name: fmt.Sprintf("source-%d", i)}
+	}
+	for range rounds {
+		d := startDev(t, project, at)
+		ctx, stop := context.WithCancel(t.Context())
+		var working sync.WaitGroup
+		commands := pb.NewAggregateCoordinatorClient(d.dial(at.gateway))
+		for _, client := range clients {
+			working.Go(func() { client.work(ctx, commands) })
+		}
+		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond) // the random moment is the test
+		d.kill()
+		stop()
+		working.Wait()
+		if t.Failed() {
+			return
+		}
+	}
+	acknowledged := 0
+	for _, client := range clients {
+		acknowledged += client.sent
+	}
+	t.Logf("%d commands were acknowledged in %d rounds", acknowledged, rounds)
+	checkAll(t, startDev(t, project, at), project, clients)
+}
+
+// killProject writes a project of two domains, a saga and a projector, played by
+// this test binary.
+func killProject(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	project := t.TempDir()
+	entry := func(name, plays, more string) string {
+		return fmt.Sprintf("  - name: %s\n    run: [%q]\n%s    env:\n      %s: %s\n      LINES: %s\n", name, self, more, role, plays, filepath.Join(project, "lines"))
+	}
+	text := "domains:\n" + entry("source", "aggregate", "") + entry("target", "aggregate", "") +
+		"projectors:\n" + entry("lines", "projector", "    domains: [source]\n") +
+		"sagas:\n" + entry("copier", "saga", "    domains: [source]\n")
+	if err := os.WriteFile(filepath.Join(project, "angz.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+// writer is a client that repeats what was not acknowledged under the same key.
+type writer struct {
+	name string
+	sent int // acknowledged commands; the next one carries this number
+}
+
+func (w *writer) work(ctx context.Context, commands pb.AggregateCoordinatorClient) {
+	for {
+		_, err := commands.Handle(ctx, &pb.CommandBook{
+			Cover:          &pb.Cover{Domain: "source", AggregateId: w.name},
+			Pages:          []*pb.CommandPage{{Command: &anypb.Any{TypeUrl: "e2e.Do", Value: fmt.Appendf(nil, "%d", w.sent)}}},
+			AutoResequence: true, IdempotencyKey: strconv.Itoa(w.sent),
+		})
+		if err != nil {
+			return
+		}
+		w.sent++
+	}
+}
+
+func checkAll(t *testing.T, d *dev, project string, clients []*writer) {
+	t.Helper()
+	query := pb.NewEventQueryClient(d.dial(d.ports.query))
+	var lines []string
+	for _, client := range clients {
+		root := book.Root("source", client.name)
+		stored := payloads(t, query, "source", root[:])
+		if len(stored) < client.sent || len(stored) > client.sent+1 {
+			t.Errorf("%s: %d commands were acknowledged, %d are stored", client.name, client.sent, len(stored))
+		}
+		var copies []string
+		for n, payload := range stored {
+			if payload != strconv.Itoa(n) {
+				t.Fatalf("%s: event %d is of command %s", client.name, n, payload)
+			}
+			copies = append(copies, fmt.Sprintf("%x/%d/%d", root[:], n, n))
+		}
+		copied := settled(t, len(copies), func() []string { return payloads(t, query, "target", root[:]) })
+		slices.Sort(copied)
+		slices.Sort(copies)
+		if diff := cmp.Diff(copies, copied); diff != "" {
+			t.Errorf("%s: what the saga sent differs from what was stored:\n%s", client.name, diff)
+		}
+		lines = append(lines, copies...)
+	}
+	projected := settled(t, len(lines), func() []string {
+		text, err := os.ReadFile(filepath.Join(project, "lines"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	})
+	slices.Sort(lines)
+	slices.Sort(projected)
+	if diff := cmp.Diff(lines, projected); diff != "" {
+		t.Errorf("the read model differs from what was stored:\n%s", diff)
+	}
+}
+
+// settled reads until there are n entries, or gives what there is after a while.
+func settled(t *testing.T, n int, read func() []string) []string {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		found := read()
+		if len(found) >= n || time.Now().After(deadline) {
+			return found
+		}
+		time.Sleep(10 * time.Millisecond) // a file sends no signal
+	}
+}
+
+// payloads returns the events of an aggregate and checks their numbers.
+func payloads(t *testing.T, query pb.EventQueryClient, domain string, root []byte) (found []string) {
+	t.Helper()
+	stream, err := query.GetEvents(t.Context(), &pb.Query{Domain: domain, Root: &pb.UUID{Value: root}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		events, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range events.Pages {
+			if int(page.GetNum()) != len(found) {
+				t.Fatalf("%s/%x: number %d came when %d was next", domain, root, page.GetNum(), len(found))
+			}
+			found = append(found, string(page.Event.Value))
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
+)
+
+// play is the main function of a user's service.
+func play(name string) {
+	server := grpc.NewServer()
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	switch name {
+	case "aggregate":
+		pb.RegisterAggregateServer(server, echo{})
+	case "saga":
+		pb.RegisterSagaServer(server, copier{})
+	case "projector":
+		pb.RegisterProjectorServer(server, openLines(os.Getenv("LINES")))
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		<-stop
+		server.GracefulStop()
+	}()
+	if err := server.Serve(listener); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// echo stores every command's bytes as an event's.
+type echo struct {
+	pb.UnimplementedAggregateServer
+}
+
+func (echo) Handle(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	events := &pb.EventBook{Cover: request.Command.Cover}
+	for _, page := range request.Command.Pages {
+		events.Pages = append(events.Pages, &pb.EventPage{Event: &anypb.Any{TypeUrl: "e2e.Happened", Value: page.Command.Value}})
+	}
+	return &pb.BusinessResponse{Result: &pb.BusinessResponse_Events{Events: events}}, nil
+}
+
+// copier sends every event of the domain "source" to the domain "target".
+type copier struct{ pb.UnimplementedSagaServer }
+
+func (copier) Handle(_ context.Context, events *pb.EventBook) (*pb.SagaResponse, error) {
+	response := &pb.SagaResponse{}
+	for _, page := range events.Pages {
+		response.Commands = append(response.Commands, &pb.CommandBook{
+			Cover:          &pb.Cover{Domain: "target", Root: events.Cover.Root},
+			Pages:          []*pb.CommandPage{{Command: &anypb.Any{TypeUrl: "e2e.Copy", Value: line(events, page)}}},
+			AutoResequence: true,
+		})
+	}
+	return response, nil
+}
+
+func line(events *pb.EventBook, page *pb.EventPage) []byte {
+	return fmt.Appendf(nil, "%x/%d/%s", events.Cover.Root.Value, page.GetNum(), page.Event.Value)
+}
+
+// lines is a read model in a file: a line for each event, once.
+type lines struct {
+	pb.UnimplementedProjectorServer
+	mu   sync.Mutex
+	file *os.File
+	seen map[string]bool
+}
+
+func openLines(path string) *lines {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	l := &lines{file: file, seen: map[string]bool{}}
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		l.seen[scanner.Text()] = true
+	}
+	return l
+}
+
+func (l *lines) Handle(_ context.Context, events *pb.EventBook) (*pb.Projection, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, page := range events.Pages {
+		text := string(line(events, page))
+		if l.seen[text] {
+			continue
+		}
+		if _, err := l.file.WriteString(text + "\n"); err != nil {
+			return nil, err
+		}
+		l.seen[text] = true
+	}
+	return &pb.Projection{Sequence: book.Last(events)}, nil
+}
