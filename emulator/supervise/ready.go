@@ -138,6 +138,7 @@ func askHealth(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	defer conn.Close() // of no effect if the client has done it
 	defer client.Close()
 	answer, err := healthpb.NewHealthClient(client).Check(ctx, &healthpb.HealthCheckRequest{})
 	switch {

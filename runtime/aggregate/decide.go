@@ -16,6 +16,7 @@ import (
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/rpcerr"
+	"github.com/angz-dev/angz/runtime/transport"
 )
 
 // decide gets a command decided and its events stored, and returns them; nil
@@ -134,13 +135,21 @@ func (c *Coordinator) confirm(ctx context.Context, key book.Key, current *state)
 	return c.states.read(ctx, key)
 }
 
-// call calls the user's service once. The answer has passed all checks.
+// repeats is how often a service is asked again when it dies under the question.
+// More would let a command that kills the service kill it for ever.
+const repeats = 2
+
+// call calls the user's service. The answer has passed all checks.
 func (c *Coordinator) call(ctx context.Context, r *request, current *state) (*pb.EventBook, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.domain.Timeout)
 	defer cancel()
-	response, err := r.domain.Service.Handle(ctx, &pb.ContextualCommand{
-		Events: current.history(r.key, r.command.CorrelationId), Command: r.command,
-	})
+	request := &pb.ContextualCommand{Events: current.history(r.key, r.command.CorrelationId), Command: r.command}
+	response, err := r.domain.Service.Handle(ctx, request)
+	for broken := 1; transport.Broken(err) && broken <= repeats; broken++ {
+		// Deciding stores nothing, so whether the service had decided when it
+		// went does not matter.
+		response, err = r.domain.Service.Handle(ctx, request)
+	}
 	if err != nil {
 		return nil, err
 	}

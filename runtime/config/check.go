@@ -28,12 +28,13 @@ func (l *loader) lists() []services {
 
 // check finds what is wrong or doubtful between values that are each right.
 func (l *loader) check() {
+	names := l.domainNames()
 	for _, list := range l.lists() {
 		l.checkNames(list)
+		l.checkSubscriptions(list, names)
 		for i, service := range list.entries {
 			path := fmt.Sprintf("%s[%d]", list.key, i)
 			l.checkReach(list, path, service)
-			l.checkSubscriptions(path, service)
 			if l.options.Dev && service.Dir != "" {
 				l.checkFolder(path+".dir", service.Dir)
 			}
@@ -116,43 +117,56 @@ func describe(list services, path string, service Service) string {
 	return list.kind + " " + service.Name
 }
 
+// domainNames returns the names of the domains, each once and in order.
+func (l *loader) domainNames() []string {
+	seen := map[string]bool{"": true}
+	var names []string
+	for _, domain := range l.config.Domains {
+		if !seen[domain.Name] {
+			names = append(names, domain.Name)
+		}
+		seen[domain.Name] = true
+	}
+	return names
+}
+
 // checkSubscriptions finds subscriptions to domains that do not exist. Only a
 // project that runs as a whole knows all domains; a process of production may
 // follow those of others, so there only slips of the pen are mistakes.
-func (l *loader) checkSubscriptions(path string, service Service) {
-	var known []string
-	for _, domain := range l.config.Domains {
-		if domain.Name != "" && !slices.Contains(known, domain.Name) {
-			known = append(known, domain.Name)
+func (l *loader) checkSubscriptions(list services, names []string) {
+	known := map[string]bool{l.config.SagaCompensation.FallbackDomain: true}
+	for _, name := range names {
+		known[name] = true
+	}
+	for i, service := range list.entries {
+		seen := map[string]bool{}
+		for j, domain := range service.Domains {
+			key := fmt.Sprintf("%s[%d].domains[%d]", list.key, i, j)
+			switch {
+			case seen[domain]:
+				l.blame(key, fmt.Sprintf("%s: found %q a second time, expected each domain once", key, domain))
+			case len(names) > 0 && !known[domain] && !strings.HasPrefix(domain, "_projection."):
+				l.unknownDomain(key, describe(list, fmt.Sprintf("%s[%d]", list.key, i), service), domain, names)
+			}
+			seen[domain] = true
 		}
 	}
-	if len(known) == 0 {
+}
+
+// unknownDomain reports or warns of a subscription to a domain that is none.
+func (l *loader) unknownDomain(key, follower, domain string, names []string) {
+	if len(l.mistakes) >= maxMistakes {
+		return // finding the nearest of very many takes long
+	}
+	hint := didYouMean(domain, names)
+	if hint == "" && !l.options.Dev {
+		l.warn("%s follows the domain %q, which is not in this file: its events must come from another process", follower, domain)
 		return
 	}
-	seen := map[string]bool{}
-	for i, domain := range service.Domains {
-		if len(l.mistakes) >= maxMistakes {
-			return // what is nearest takes long to find among very many
-		}
-		key := fmt.Sprintf("%s.domains[%d]", path, i)
-		if seen[domain] {
-			l.blame(key, fmt.Sprintf("%s: found %q a second time, expected each domain once", key, domain))
-			continue
-		}
-		seen[domain] = true
-		if slices.Contains(known, domain) || domain == l.config.SagaCompensation.FallbackDomain || strings.HasPrefix(domain, "_projection.") {
-			continue
-		}
-		hint := didYouMean(domain, known)
-		if hint == "" && !l.options.Dev {
-			l.warn("%s follows the domain %q, which is not one of this file: its events must come from another process", path, domain)
-			continue
-		}
-		if hint == "" {
-			hint = "add it there, or take it out here"
-		}
-		l.blame(key, fmt.Sprintf("%s: found %q, which is not among the domains of this file, expected %s; %s", key, domain, oneOf(known), hint))
+	if hint == "" {
+		hint = "add it there, or take it out here"
 	}
+	l.blame(key, fmt.Sprintf("%s: found %q, which is not among the domains of this file, expected %s; %s", key, domain, oneOf(names), hint))
 }
 
 // checkFolder finds folders of the project that are not there.

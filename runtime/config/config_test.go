@@ -376,7 +376,7 @@ func TestWhatIsDoubtfulIsWarnedAbout(t *testing.T) {
 			"domain a has watch but no run: angz does not start it, and so cannot restart it",
 		}},
 		{"storage: {type: postgres}\ndomains: [{name: a, address: 'x:1'}]\nsagas: [{name: b, address: 'x:1', domains: [elsewhere]}]", false,
-			[]string{`sagas[0] follows the domain "elsewhere", which is not one of this file: its events must come from another process`}},
+			[]string{`saga b follows the domain "elsewhere", which is not in this file: its events must come from another process`}},
 		{"domains: [{name: a, address: 'x:1', run: y}, {name: b, address: 'x:1', run: z}]", true, []string{"domain a and domain b are both started on x:1: one of them cannot listen there"}},
 		{"saga_compensation: {fallback_escalate: true}", true, []string{"saga_compensation.fallback_escalate is true without an escalation_webhook_url: failed compensations are only logged"}},
 	} {
@@ -432,6 +432,37 @@ func TestManyMistakesAreCut(t *testing.T) {
 	}
 	_, err := config.Load(config.Options{Dir: dir, Dev: true})
 	if err == nil || !strings.HasSuffix(err.Error(), "\nand 30 more") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheExamplesAreRight(t *testing.T) {
+	t.Parallel()
+	examples, err := filepath.Glob("../../examples/*/angz.yaml")
+	if err != nil || len(examples) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, example := range examples {
+		same(t, example, []string(nil), load(t, config.Options{File: example, Dev: true}).Warnings())
+	}
+}
+
+func TestFilesThatGrowWhenReadAreRefused(t *testing.T) {
+	t.Parallel()
+	text := "domains:\n  - &a {name: a, run: x, watch: &w [" + strings.Repeat("x,", 5000) + "]}\n" + strings.Repeat("  - {name: b, run: x, watch: *w}\n", 100)
+	_, err := config.Load(config.Options{Dir: project(t, map[string]string{"angz.yaml": text}), Dev: true})
+	if err == nil || !strings.Contains(err.Error(), "found more than 50000 values, expected a configuration file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAMistakeInALargeFileIsFoundWithoutReadingItAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("# a comment\n", 10_000) + "storage: {}\nserver: ]\n"
+	dir := project(t, map[string]string{"angz.yaml": text})
+	_, err := config.Load(config.Options{Dir: dir, Dev: true})
+	var mistakes *config.Errors
+	if !errors.As(err, &mistakes) || len(mistakes.List) != 1 || mistakes.List[0].Line < 10_000 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -171,7 +171,8 @@ func (d *document) mistake(at place, message string) *Error {
 
 // excerpt shows the line of a place, without secrets, and a caret below.
 func (d *document) excerpt(at place) string {
-	if at.line > len(d.lines) {
+	const longest = 4000 // no one reads more, and masking takes time
+	if at.line > len(d.lines) || len(d.lines[at.line-1]) > longest {
 		return ""
 	}
 	runes := []rune(strings.TrimRight(d.lines[at.line-1], "\r"))

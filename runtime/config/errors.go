@@ -90,10 +90,11 @@ func (c *complaint) message() string {
 // quoted returns text from outside as it may be printed, cut where it is long.
 func quoted(text string) string {
 	const most = 60
+	text = maskCredentials(text) // before a cut takes away what shows them to be such
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "…"
 	}
-	return fmt.Sprintf("%q", maskCredentials(text))
+	return fmt.Sprintf("%q", text)
 }
 
 // oneOf lists words as a person would say them, the first of them if they are

@@ -85,15 +85,19 @@ func Open(ctx context.Context, options Options) (_ *Node, err error) {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if err := n.config.CheckDrivers([]string{"memory", "sqlite"}, []string{"channel"}); err != nil {
+		return nil, err
+	}
+	for _, warning := range n.config.Warnings() {
+		n.logger.Warn(warning)
+	}
 	if n.schema, err = n.loadSchema(ctx); err != nil {
 		return nil, err
 	}
 	if n.store, err = n.openStore(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.openBus(); err != nil {
-		return nil, err
-	}
+	n.openBus()
 	if err := n.build(); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"github.com/angz-dev/angz/runtime/bus"
@@ -24,12 +23,8 @@ type Bus interface {
 func (n *Node) openStore(ctx context.Context) (eventstore.Store, error) {
 	storage := n.config.Storage
 	options := sqlite.Options{CorrelationIndex: storage.CorrelationIndex, Logger: observe.Component(n.logger, "eventstore")}
-	switch storage.Type {
-	case "memory":
-	case "sqlite":
+	if storage.Type == "sqlite" {
 		options.Path = n.inProject(storage.SQLite.Path)
-	default:
-		return nil, fmt.Errorf("storage.type is %q, for which this version has no driver: use sqlite or memory", storage.Type)
 	}
 	return sqlite.Open(ctx, options)
 }
@@ -42,17 +37,13 @@ func (n *Node) inProject(path string) string {
 	return filepath.Join(n.config.Dir, path)
 }
 
-func (n *Node) openBus() error {
-	if kind := n.config.Messaging.Type; kind != "channel" {
-		return fmt.Errorf("messaging.type is %q, for which this version has no driver: use channel", kind)
-	}
+func (n *Node) openBus() {
 	n.channel = channel.New()
 	n.bus = n.channel
 	if n.options.Bus != nil {
 		n.bus = n.options.Bus(n.channel)
 	}
 	n.relay = relay.New(relay.Options{Log: n.store, Publisher: n.bus, Logger: observe.Component(n.logger, "relay")})
-	return nil
 }
 
 // loadSchema compiles the project's .proto files, with which people's JSON and

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -159,24 +160,50 @@ func (c *Client) lastFailure() string {
 }
 
 func (c *Client) unreachable(why string) error {
-	return &UnreachableError{fmt.Sprintf("%s at %s is not reachable: %s; is it running?", c.options.Name, c.address, why)}
+	return withReason(reasonUnreachable, fmt.Sprintf("%s at %s is not reachable: %s; is it running?", c.options.Name, c.address, why))
 }
 
-// UnreachableError says that nobody answered at an address, so that nothing is
-// known about the request.
-type UnreachableError struct{ message string }
-
-func (e *UnreachableError) Error() string { return e.message }
-
-// GRPCStatus makes the error UNAVAILABLE for a gRPC caller.
-func (e *UnreachableError) GRPCStatus() *status.Status {
-	return status.New(codes.Unavailable, e.message)
+func (c *Client) broken(why string) error {
+	return withReason(reasonBroken, fmt.Sprintf("the connection to %s at %s broke during the call: %s", c.options.Name, c.address, why))
 }
 
-// Unreachable reports whether an error of a Client says that nobody answered.
-func Unreachable(err error) bool {
-	var unreachable *UnreachableError
-	return errors.As(err, &unreachable)
+// The reasons travel as details of the status, so that they are understood
+// behind any number of hops.
+const (
+	reasonDomain      = "angzarr"
+	reasonUnreachable = "UNREACHABLE"
+	reasonBroken      = "CONNECTION_BROKEN"
+)
+
+func withReason(reason, message string) error {
+	plain := status.New(codes.Unavailable, message)
+	detailed, err := plain.WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: reasonDomain})
+	if err != nil {
+		return plain.Err()
+	}
+	return detailed.Err()
+}
+
+// Unreachable reports whether an error says that nobody answers at an address,
+// here or further on, so that the request has not been looked at.
+func Unreachable(err error) bool { return hasReason(err, reasonUnreachable) }
+
+// Broken reports whether an error says that a connection broke under the call,
+// here or further on, so that nothing is known about the request: the other side
+// may have done it, or may have died of it.
+func Broken(err error) bool { return hasReason(err, reasonBroken) }
+
+func hasReason(err error, reason string) bool {
+	said, ok := status.FromError(err)
+	if !ok || said.Code() != codes.Unavailable {
+		return false
+	}
+	for _, detail := range said.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.Domain == reasonDomain && info.Reason == reason {
+			return true
+		}
+	}
+	return false
 }
 
 // lost begins the messages of grpc-go when a connection breaks under a call.
@@ -205,7 +232,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case codes.Unavailable:
 		for _, begin := range lost {
 			if strings.HasPrefix(message, begin) || strings.HasPrefix(message, "closing transport due to: "+begin) {
-				return c.unreachable("the connection broke during the call: " + message)
+				return c.broken(message)
 			}
 		}
 	}

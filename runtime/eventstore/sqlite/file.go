@@ -139,9 +139,14 @@ func ownerOf(lock *os.File) string {
 }
 
 // release lets others have the file. The lock file stays: removing it while
-// somebody opens it would let two have it.
+// somebody opens it would let two have it. Closing it is not enough to unlock
+// it, because a child process that is just being started may still share it.
 func (f *file) release() error {
-	return errors.Join(f.lock.Truncate(0), f.lock.Close())
+	return errors.Join(
+		f.lock.Truncate(0),
+		syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN),
+		f.lock.Close(),
+	)
 }
 
 // checkHeader refuses what is not a store, without changing anything.
