@@ -117,8 +117,11 @@ func (t *transaction) append(ctx context.Context, request *eventstore.Append) (e
 	}
 	if request.Repeatable || t.careful {
 		stored, err := eventsOfCommand(ctx, t.conn, request.CommandID)
-		if err != nil || len(stored) > 0 {
-			return repeated(request, stream, stored), err
+		if err != nil {
+			return eventstore.Appended{}, err
+		}
+		if len(stored) > 0 {
+			return repeated(request, stream, stored)
 		}
 	}
 	if request.Next != stream.next {
@@ -142,13 +145,13 @@ func (t *transaction) append(ctx context.Context, request *eventstore.Append) (e
 }
 
 // repeated answers a command that has been stored before.
-func repeated(request *eventstore.Append, s *stream, stored []eventstore.Event) eventstore.Appended {
-	if len(stored) == 0 {
-		return eventstore.Appended{}
+func repeated(request *eventstore.Append, s *stream, stored []eventstore.Event) (eventstore.Appended, error) {
+	if owner := stored[0].Key; owner != request.Key {
+		return eventstore.Appended{}, fmt.Errorf("command id %s belongs to a command for %s", request.CommandID, owner)
 	}
 	return eventstore.Appended{
 		Next: s.next, Last: stored[len(stored)-1].Position, Duplicate: true, Events: stored,
-	}
+	}, nil
 }
 
 // stream returns what is known of an aggregate. Its id is 0 if there is none.

@@ -98,6 +98,21 @@ var appending = map[string]func(*testing.T, eventstore.Store){
 		same(t, "the log", want, got(wholeLog(t.Context(), store, 10))(t))
 	},
 
+	"a command id belongs to one aggregate": func(t *testing.T, store eventstore.Store) {
+		request := command(newKey("order"), 0, "a")
+		must(t, store, request)
+		request.Key = newKey("order")
+		for _, repeatable := range []bool{true, false} {
+			request.Repeatable = repeatable
+			_, err := store.Append(t.Context(), request)
+			if conflict := (*eventstore.Conflict)(nil); err == nil || errors.As(err, &conflict) {
+				t.Errorf("repeatable %t: got %v, want another error", repeatable, err)
+			}
+		}
+		same(t, "Aggregate", eventstore.Info{}, got(store.Aggregate(t.Context(), request.Key))(t))
+		same(t, "Roots", 1, len(got(store.Roots(t.Context(), book.Key{}, 10))(t)))
+	},
+
 	"what no log could accept is refused": func(t *testing.T, store eventstore.Store) {
 		key := newKey("order")
 		change := func(change func(*eventstore.Append)) eventstore.Append {

@@ -92,13 +92,12 @@ var lifecycle = map[string]func(*testing.T, Driver){
 		})
 	},
 
-	"a durable store holds after opening what it held before": func(t *testing.T, driver Driver) {
-		if driver.Durable {
-			holdsEverything(t, driver)
-		}
-	},
-
 	"the store behaves like the model of it": behavesLikeModel,
+}
+
+// durability holds what only a durable driver can be asked.
+var durability = map[string]func(*testing.T, Driver){
+	"a store opened again holds what it held before": holdsEverything,
 }
 
 // everyCall returns a call of each method that can fail.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -44,7 +45,11 @@ func Run(t *testing.T, driver Driver) {
 			})
 		}
 	}
-	for name, check := range lifecycle {
+	cases := maps.Clone(lifecycle)
+	if driver.Durable {
+		maps.Copy(cases, durability)
+	}
+	for name, check := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			check(t, driver)

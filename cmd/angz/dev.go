@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/angz-dev/angz/emulator"
+	"github.com/angz-dev/angz/runtime/config"
+)
+
+// devOptions are the flags of "angz dev".
+type devOptions struct {
+	file      string
+	logFormat string
+	quiet     bool
+}
+
+func newDevCommand(s streams) *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use:   "dev [DIR]",
+		Short: "Run a project on this machine, with all its services",
+		Long: "Run the project in DIR, or around the working directory, on this machine: build and\n" +
+			"start the services of its angz.yaml, and serve commands, queries and streams for them.\n" +
+			"Events are kept in .angz/dev.db beside angz.yaml. Ctrl-C stops everything, twice at once.",
+		Example: "  angz dev\n" +
+			"  angz dev examples/shop\n" +
+			"  angz dev --config other.yaml --log-format json",
+		Args: between(0, "DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.file, "config", "", "the configuration file (default: angz.yaml in DIR or above)")
+	flags.StringVar(&o.logFormat, "log-format", "", "how to log: text, or json (default: text on a terminal)")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "log only warnings, and nothing of the services")
+	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
+	loaded, err := o.load(s, args)
+	if err != nil {
+		return err
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program angz itself: %w", err)
+	}
+	file, isFile := s.err.(*os.File)
+	return emulator.Run(cmd.Context(), emulator.Options{
+		Config: loaded, Environ: s.environ, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
+		Terminal: isFile && isatty.IsTerminal(file.Fd()), Color: bool(newPainter(s.err, s.environ)),
+		Guard: []string{executable, guardCommand},
+	})
+}
+
+func (o *devOptions) load(s streams, args []string) (*config.Config, error) {
+	options := config.Options{File: o.file, Environ: s.environ, Set: map[string]string{}, Dev: true}
+	if len(args) == 1 {
+		if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
+			return nil, usagef("%s is not a folder; name the folder of a project\nusage: angz dev [DIR]", args[0])
+		}
+		options.Dir = args[0]
+	}
+	if o.logFormat != "" {
+		options.Set["log.format"] = o.logFormat
+	}
+	loaded, err := config.Load(options)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return loaded, nil
+}
