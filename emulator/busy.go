@@ -12,9 +12,9 @@ import (
 	"github.com/angz-dev/angz/runtime/config"
 )
 
-// explainPorts adds to an error of the runtime which of its ports others have,
+// ExplainPorts adds to an error of the runtime which of its ports others have,
 // and who; other errors pass.
-func explainPorts(c *config.Config, err error) error {
+func ExplainPorts(c *config.Config, err error) error {
 	var lines []string
 	for _, door := range []struct {
 		key  string

@@ -44,9 +44,6 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	for _, warning := range options.Config.Warnings() {
-		log.angz.Warn(warning)
-	}
 	board := newBoard(len(plan.services))
 	group := supervise.New(supervise.Options{
 		Environ: plan.environ, Guard: options.Guard, Sockets: plan.sockets(), Logger: log.angz,
@@ -68,7 +65,7 @@ func Run(ctx context.Context, options Options) error {
 func runNode(ctx context.Context, options Options, plan *plan, log *log, board *board, began time.Time) error {
 	opened, err := node.Open(ctx, node.Options{Config: plan.config, Logger: log.logger, Events: log.events, Color: options.Color})
 	if err != nil {
-		return explainPorts(plan.config, err)
+		return ExplainPorts(plan.config, err)
 	}
 	plan.open(opened.Endpoints())
 	announcing, stop := context.WithCancel(ctx)

@@ -96,9 +96,11 @@ func (w *ward) end() error {
 	for group, started := range w.groups {
 		// A first process that was started at another time is another one: the
 		// group was gone and its number was given again.
-		if now := startTime(group); now == "" || now == started {
-			killGroup(group)
+		if now := startTime(group); now != "" && now != started {
+			delete(w.groups, group)
+			continue
 		}
+		killGroup(group)
 	}
 	if w.mark != "" {
 		sweep(w.mark)

@@ -73,6 +73,9 @@ func CheckStored(events *pb.EventBook) (Key, error) {
 		if _, ok := page.Sequence.(*pb.EventPage_Num); !ok {
 			return Key{}, &Invalid{field + ".num", "no number", "the number under which the event is stored"}
 		}
+		if page.GetNum() == math.MaxUint32 {
+			return Key{}, &Invalid{field + ".num", fmt.Sprint(page.GetNum()), "a lower number, one that another can follow"}
+		}
 		if want := First(events) + uint32(i); page.GetNum() != want {
 			return Key{}, &Invalid{field + ".num", fmt.Sprint(page.GetNum()), fmt.Sprintf("%d, the number after the page before", want)}
 		}

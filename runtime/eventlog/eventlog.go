@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"unicode"
 
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/bus"
 	"github.com/angz-dev/angz/runtime/follow"
+	"github.com/angz-dev/angz/runtime/rpcerr"
 )
 
 // Payloads reads payloads as JSON; known is false for a type without a schema.
@@ -74,9 +76,9 @@ func (s *Server) Run(ctx context.Context) error {
 // Handle prints the events of one book.
 func (s *Server) Handle(_ context.Context, events *pb.EventBook) (*pb.Projection, error) {
 	if _, err := book.CheckStored(events); err != nil {
-		return nil, err
+		return nil, rpcerr.Status(err)
 	}
-	return &pb.Projection{}, s.print(events)
+	return &pb.Projection{}, rpcerr.Status(s.print(events))
 }
 
 const (
@@ -89,7 +91,7 @@ func (s *Server) print(events *pb.EventBook) error {
 	var out bytes.Buffer
 	for _, page := range events.Pages {
 		fmt.Fprintf(&out, "%s\n%s:%x:%010d\n%s\n%s\n", rule,
-			printable(events.Cover.GetDomain()), first(events.Cover.GetRoot().GetValue()), page.GetNum(),
+			oneLine(events.Cover.GetDomain()), first(events.Cover.GetRoot().GetValue()), page.GetNum(),
 			s.typeName(page.Event.GetTypeUrl()), s.payload(page.Event))
 	}
 	s.mu.Lock()
@@ -107,7 +109,7 @@ var colors = []struct{ ending, color string }{
 }
 
 func (s *Server) typeName(typeURL string) string {
-	name := printable(book.ShortName(typeURL))
+	name := oneLine(book.ShortName(typeURL))
 	if !s.options.Color {
 		return name
 	}
@@ -129,14 +131,25 @@ func (s *Server) payload(event *anypb.Any) string {
 	return hex.EncodeToString(value[:min(len(value), shownBytes)])
 }
 
-// printable keeps what others have written from steering the reader's terminal.
+// printable keeps what others have written from steering the reader's terminal,
+// also from turning the direction of writing, which unicode.Bidi_Control does.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
-			return '\uFFFD'
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
+			return unicode.ReplacementChar
 		}
 		return r
 	}, text)
+}
+
+// oneLine also keeps a name from looking like further lines of the log.
+func oneLine(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, printable(name))
 }
 
 // first returns the first 8 bytes of a root, which tell aggregates apart well

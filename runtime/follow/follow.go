@@ -72,6 +72,10 @@ func (f *follower) listen(ctx context.Context, subscription bus.Subscription) er
 				return err
 			}
 		}
+		if message.Previous > f.position {
+			// The log does not show the hole yet. It will show this book too.
+			continue
+		}
 		if err := f.take(ctx, message.Book); err != nil {
 			return err
 		}
@@ -117,10 +121,16 @@ func (f *follower) read(ctx context.Context) ([]eventstore.Event, error) {
 			err = backoff.Permanent(err)
 		}
 		return events, err
-	}, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
+	}, backoff.WithBackOff(patience()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		if !told {
 			told = true
 			f.logger.Warn("the log cannot be read, trying again", "error", err)
 		}
 	}))
+}
+
+// patience is how often a log that cannot be read is asked: often enough that a
+// person who repairs it need not wait.
+func patience() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, MaxInterval: idle, Multiplier: 2, RandomizationFactor: 0.3}
 }

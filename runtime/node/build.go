@@ -28,6 +28,7 @@ import (
 // speak the same services as in production, without a socket between.
 type memory struct {
 	gateway, aggregate, query, stream, recorder *transport.Memory
+	projectors                                  map[string]*transport.Memory // by name
 }
 
 // Service is one of the user's services as the node sees it.
@@ -42,7 +43,7 @@ type Service struct {
 func (n *Node) build() error {
 	n.memory = memory{
 		gateway: transport.NewMemory(), aggregate: transport.NewMemory(), query: transport.NewMemory(),
-		stream: transport.NewMemory(), recorder: transport.NewMemory(),
+		stream: transport.NewMemory(), recorder: transport.NewMemory(), projectors: map[string]*transport.Memory{},
 	}
 	n.queries = query.New(query.Options{Store: n.store, MaxMessageBytes: n.config.Limits.MaxMessageBytes})
 	n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Logger: observe.Component(n.logger, "stream")})
@@ -159,6 +160,7 @@ func (n *Node) followers() []aggregate.Follower {
 	for i, coordinator := range n.projectors {
 		connection, configured := transport.NewMemory(), n.config.Projectors[i]
 		pb.RegisterProjectorCoordinatorServer(connection, coordinator)
+		n.memory.projectors[configured.Name] = connection
 		followers = append(followers, aggregate.Follower{
 			Name: configured.Name, Wants: coordinator.Wants, Synchronous: configured.Synchronous,
 			Projector: pb.NewProjectorCoordinatorClient(connection),

@@ -121,6 +121,13 @@ func address(listener net.Listener) string { return listener.Addr().String() }
 // process.
 func (n *Node) Gateway() grpc.ClientConnInterface { return n.memory.gateway }
 
+// Projector returns a connection to the coordinator of the named projector that
+// stays inside the process; false when there is no such projector.
+func (n *Node) Projector(name string) (grpc.ClientConnInterface, bool) {
+	connection, ok := n.memory.projectors[name]
+	return connection, ok
+}
+
 // Store returns the node's event store.
 func (n *Node) Store() eventstore.Store { return n.store }
 

@@ -26,7 +26,11 @@ func (n *Node) openStore(ctx context.Context) (eventstore.Store, error) {
 	if storage.Type == "sqlite" {
 		options.Path = n.inProject(storage.SQLite.Path)
 	}
-	return sqlite.Open(ctx, options)
+	store, err := sqlite.Open(ctx, options)
+	if err != nil {
+		return nil, err // not the nil *sqlite.Store in an interface
+	}
+	return store, nil
 }
 
 // inProject returns a path of the configuration as seen from its file.

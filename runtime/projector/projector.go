@@ -106,7 +106,8 @@ func (c *Coordinator) history(ctx context.Context, events *pb.EventBook) (*pb.Ev
 	return whole, nil
 }
 
-// complete says whose projection it is, where the service has not.
+// complete says whose projection it is and up to which event. Only the cover is
+// left to the service, which may project onto something else.
 func (c *Coordinator) complete(projection *pb.Projection, events *pb.EventBook) *pb.Projection {
 	completed := &pb.Projection{Cover: projection.GetCover(), Projector: c.options.Name, Sequence: book.Last(events), Projection: projection.GetProjection()}
 	if completed.Cover == nil {

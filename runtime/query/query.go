@@ -65,19 +65,18 @@ func (s *Server) GetEventBook(ctx context.Context, query *pb.Query) (*pb.EventBo
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
-	whole, size := &pb.EventBook{Cover: key.Cover(info.Name)}, 0
+	whole, pages := &pb.EventBook{Cover: key.Cover(info.Name)}, 0
 	err = s.each(ctx, key, query, func(events []eventstore.Event) error {
-		pages := eventstore.Pages(events)
-		for _, page := range pages {
-			size += proto.Size(page)
-		}
-		if size > s.options.MaxMessageBytes {
+		last := events[len(events)-1]
+		whole.CorrelationId, whole.Position = last.CorrelationID, last.Position
+		added := eventstore.Pages(events)
+		pages += proto.Size(&pb.EventBook{Pages: added})
+		envelope := &pb.EventBook{Cover: whole.Cover, CorrelationId: whole.CorrelationId, Position: whole.Position}
+		if pages+proto.Size(envelope) > s.options.MaxMessageBytes {
 			return status.Errorf(codes.ResourceExhausted, "the events of %s that were asked for take more than %d bytes, the limit of one message: "+
 				"ask for fewer with lower_bound and upper_bound, or use GetEvents", key, s.options.MaxMessageBytes)
 		}
-		whole.Pages = append(whole.Pages, pages...)
-		last := events[len(events)-1]
-		whole.CorrelationId, whole.Position = last.CorrelationID, last.Position
+		whole.Pages = append(whole.Pages, added...)
 		return nil
 	})
 	if err != nil {
@@ -149,8 +148,7 @@ func (s *Server) GetAggregateRoots(_ *emptypb.Empty, stream grpc.ServerStreaming
 
 // each reads the range of one aggregate page by page and hands over the events
 // that the query's other conditions leave, never none. A page may end within the
-// events of one command, which is then handed over in two parts unless the part
-// can be held back.
+// events of one command; they are held back until the rest is there.
 func (s *Server) each(ctx context.Context, key book.Key, query *pb.Query, handle func([]eventstore.Event) error) error {
 	from, to := book.Bounds(query)
 	wanted := wantedBy(query)
@@ -208,14 +206,16 @@ func (s *Server) eachCorrelated(ctx context.Context, query *pb.Query, handle fun
 }
 
 // wantedBy returns a filter for the conditions that are not ranges of numbers.
-// It may change the slice it is given.
 func wantedBy(query *pb.Query) func([]eventstore.Event) []eventstore.Event {
 	until := time.Unix(0, math.MaxInt64)
 	if query.AsOfTime != nil {
 		until = query.AsOfTime.AsTime()
 	}
 	return func(events []eventstore.Event) []eventstore.Event {
-		left := events[:0]
+		if query.AsOfTime == nil && query.CorrelationId == "" {
+			return events
+		}
+		var left []eventstore.Event
 		for _, event := range events {
 			if event.CreatedAt.After(until) || query.CorrelationId != "" && event.CorrelationID != query.CorrelationId {
 				continue

@@ -23,17 +23,19 @@ import (
 // retryDelay is what a caller is told to wait when too much is waiting.
 const retryDelay = 100 * time.Millisecond
 
-// Status returns the error as a gRPC status. A status passes as it is; an error
-// that wraps one keeps its code and details.
+// Status returns the error as a gRPC status. A status passes as it is, also out
+// of an error that wraps it: what a user's service said reaches the caller word
+// for word.
 func Status(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
-		return err
+	var said interface {
+		error
+		GRPCStatus() *status.Status
 	}
-	if wrapped, ok := status.FromError(err); ok {
-		return wrapped.Err()
+	if errors.As(err, &said) {
+		return said
 	}
 	if errors.Is(err, eventstore.ErrOverloaded) {
 		return with(status.New(codes.ResourceExhausted, err.Error()), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})

@@ -11,7 +11,6 @@ import (
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
-	"github.com/angz-dev/angz/runtime/delivery"
 	"github.com/angz-dev/angz/runtime/rpcerr"
 )
 
@@ -32,6 +31,13 @@ type rejection struct {
 	events  *pb.EventBook // that made the saga act
 	command *pb.CommandBook
 	reason  string
+}
+
+// deadLetter says that a person is to look at a rejected command.
+type deadLetter struct{ rejected, notCompensated string }
+
+func (e *deadLetter) Error() string {
+	return fmt.Sprintf("command rejected: %s; not compensated: %s", e.rejected, e.notCompensated)
 }
 
 // id names the rejected command, the same each time it is rejected.
@@ -91,10 +97,7 @@ func (c *Coordinator) actOn(ctx context.Context, r *rejection, flags *pb.Revocat
 	}
 	var left error
 	if flags.GetSendToDeadLetterQueue() {
-		left = &delivery.Park{
-			Subscription: "saga/" + c.options.Name + "/compensation",
-			Reason:       fmt.Sprintf("command rejected: %s; not compensated: %s", r.reason, reason),
-		}
+		left = &deadLetter{rejected: r.reason, notCompensated: reason}
 	}
 	if flags.GetEscalate() {
 		c.escalate(ctx, failed)

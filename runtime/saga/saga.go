@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -118,18 +119,21 @@ func (c *Coordinator) act(ctx context.Context, events *pb.EventBook) (*Outcome, 
 		return nil, err
 	}
 	outcome := &Outcome{}
-	var left *delivery.Park
+	var left []string
 	for i, wanted := range response.GetCommands() {
 		command := c.fillIn(wanted, events, uint32(i))
 		outcome.commands = append(outcome.commands, command)
-		if err := c.send(ctx, events, command, outcome); err != nil {
-			if !errors.As(err, &left) {
-				return nil, err
-			}
+		err := c.send(ctx, events, command, outcome)
+		var dead *deadLetter
+		if errors.As(err, &dead) {
+			left = append(left, dead.Error())
+		} else if err != nil {
+			return nil, err
 		}
 	}
-	if left != nil {
-		return outcome, left
+	if len(left) > 0 {
+		// One dead letter for all of them: it stands for the events of this book.
+		return outcome, &delivery.Park{Subscription: "saga/" + c.options.Name + "/compensation", Reason: strings.Join(left, "\n")}
 	}
 	return outcome, nil
 }
@@ -155,8 +159,8 @@ func (c *Coordinator) fillIn(wanted *pb.CommandBook, events *pb.EventBook, index
 	return command
 }
 
-// send sends one command. A rejection is compensated; the error is one that may
-// pass, or a *delivery.Park.
+// send sends one command. A rejection is compensated; the error is a *deadLetter
+// where compensation leaves one, else it is one that may pass.
 func (c *Coordinator) send(ctx context.Context, events *pb.EventBook, command *pb.CommandBook, outcome *Outcome) error {
 	answer, err := c.handle(ctx, command)
 	if err == nil {

@@ -5,13 +5,16 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
-	"github.com/cenkalti/backoff/v5"
 )
 
 // escalation is what the webhook is told: enough to find the case, and nothing
@@ -44,30 +47,36 @@ func newEscalation(failed *pb.SagaCompensationFailed) escalation {
 	return told
 }
 
-// Webhook returns an Escalate that posts the failure as JSON to url. It tries
-// for about ten seconds; a 4xx answer is final.
-func Webhook(url string, client *http.Client) func(context.Context, *pb.SagaCompensationFailed) error {
+// Webhook returns an Escalate that posts the failure as JSON to an address. It
+// tries for about ten seconds; a 4xx answer is final.
+func Webhook(address string, client *http.Client) func(context.Context, *pb.SagaCompensationFailed) error {
 	return func(ctx context.Context, failed *pb.SagaCompensationFailed) error {
 		body, err := json.Marshal(newEscalation(failed))
 		if err != nil {
 			return fmt.Errorf("write the escalation: %w", err)
 		}
 		_, err = backoff.Retry(ctx, func() (struct{}, error) {
-			return struct{}{}, post(ctx, client, url, body)
+			return struct{}{}, post(ctx, client, address, body)
 		}, backoff.WithMaxElapsedTime(10*time.Second))
 		return err
 	}
 }
 
-func post(ctx context.Context, client *http.Client, url string, body []byte) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+func post(ctx context.Context, client *http.Client, address string, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return backoff.Permanent(err)
+		return backoff.Permanent(errors.New("the address of the webhook is not a URL: check saga_compensation.escalation_webhook_url"))
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(request)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		// The address of a webhook is often its password.
+		return fmt.Errorf("call the webhook: %w", failed.Err)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("call the webhook: %w", err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode < 300 {

@@ -6,7 +6,9 @@ package transport
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -20,33 +22,50 @@ type Address struct {
 // ParseAddress reads host:port, http://host:port (plain), https://host:port
 // (TLS), unix:/path, or the path of a socket that begins with "/" or "./".
 func ParseAddress(text string) (Address, error) {
-	if path, ok := strings.CutPrefix(text, "unix:"); ok {
-		return Address{Network: "unix", Address: filepath.Clean("/" + strings.TrimLeft(path, "/"))}, nil
+	path, named := strings.CutPrefix(text, "unix:")
+	if named && strings.HasPrefix(path, "//") {
+		path = path[2:] // unix:///path, as URLs write it
 	}
-	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") {
-		return Address{Network: "unix", Address: filepath.Clean(text)}, nil
+	if strings.HasPrefix(path, "/") || strings.HasPrefix(path, "./") {
+		return Address{Network: "unix", Address: filepath.Clean(path)}, nil
 	}
 	rest, secure := strings.CutPrefix(text, "https://")
-	rest = strings.TrimSuffix(strings.TrimPrefix(rest, "http://"), "/")
-	host, port, err := net.SplitHostPort(rest)
-	if err != nil || host == "" || port == "" {
-		return Address{}, fmt.Errorf("address %q: expected host:port, http://host:port, https://host:port, or the path of a socket", text)
+	if !secure {
+		rest = strings.TrimPrefix(rest, "http://")
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	if !isHostPort(rest) {
+		return Address{}, fmt.Errorf("address %q: expected host:port, http://host:port, https://host:port, or the path of a socket that begins with / or ./", text)
 	}
 	return Address{Network: "tcp", Address: rest, TLS: secure}, nil
 }
 
+func isHostPort(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" || strings.ContainsAny(host, "/?#@ ") {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 // String returns the address as people write it.
 func (a Address) String() string {
-	if a.TLS {
+	switch {
+	case a.TLS:
 		return "https://" + a.Address
+	case a.Network == "unix" && !filepath.IsAbs(a.Address):
+		return "./" + a.Address
 	}
 	return a.Address
 }
 
-// target returns the address in the syntax of grpc-go.
+// target returns the address in the syntax of grpc-go, which only reads from it
+// under which name the other side is addressed: connections are made by the
+// client's own dialer.
 func (a Address) target() string {
 	if a.Network == "unix" {
-		return "unix:" + a.Address
+		return "passthrough:///localhost"
 	}
-	return "passthrough:///" + a.Address
+	return "passthrough:///" + url.PathEscape(a.Address)
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,7 +59,7 @@ func Dial(address string, options DialOptions) (*Client, error) {
 		secure = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
 	}
 	c.conn, err = grpc.NewClient(parsed.target(),
-		grpc.WithTransportCredentials(secure),
+		grpc.WithTransportCredentials(handshakes{secure, c}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx, parsed) }),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
@@ -74,13 +76,38 @@ func Dial(address string, options DialOptions) (*Client, error) {
 	return c, nil
 }
 
+// errSilent is why a connection does not come up when dialling worked.
+var errSilent = errors.New("it accepts connections but does not speak gRPC")
+
 func (c *Client) dial(ctx context.Context, address Address) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, address.Network, address.Address)
 	if err != nil {
-		c.failure.Store(&err)
+		c.failed(err)
+		return nil, err
 	}
-	return conn, err
+	c.failed(errSilent)
+	return conn, nil
+}
+
+func (c *Client) failed(err error) { c.failure.Store(&err) }
+
+// handshakes remembers why the newest handshake failed.
+type handshakes struct {
+	credentials.TransportCredentials
+	client *Client
+}
+
+func (h handshakes) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	if err != nil {
+		h.client.failed(err)
+	}
+	return secured, info, err
+}
+
+func (h handshakes) Clone() credentials.TransportCredentials {
+	return handshakes{h.TransportCredentials.Clone(), h.client}
 }
 
 // Address returns where the connection leads.
@@ -121,20 +148,69 @@ func (c *Client) AwaitLost(ctx context.Context) error {
 // Invoke calls a method. It waits for the connection for as long as ReadyWait
 // says. Statuses of the other side pass as they are.
 func (c *Client) Invoke(ctx context.Context, method string, request, response any, options ...grpc.CallOption) error {
-	if err := c.ready(ctx); err != nil {
-		return err
-	}
-	return c.explain(ctx, c.conn.Invoke(ctx, method, request, response, options...))
+	began := time.Now()
+	return c.whenReady(ctx, func() error {
+		return c.explain(ctx, began, c.conn.Invoke(ctx, method, request, response, options...))
+	})
 }
 
 // NewStream begins a stream, under the same rules as Invoke.
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, options ...grpc.CallOption) (grpc.ClientStream, error) {
-	if err := c.ready(ctx); err != nil {
+	began := time.Now()
+	var stream grpc.ClientStream
+	err := c.whenReady(ctx, func() (err error) {
+		stream, err = c.conn.NewStream(ctx, desc, method, options...)
+		return c.explain(ctx, began, err)
+	})
+	if err != nil {
 		return nil, err
 	}
-	stream, err := c.conn.NewStream(ctx, desc, method, options...)
-	return stream, c.explain(ctx, err)
+	return explained{stream, c, began}, nil
 }
+
+// explained is a stream whose errors name the other side.
+type explained struct {
+	grpc.ClientStream
+	client *Client
+	began  time.Time
+}
+
+func (s explained) SendMsg(message any) error { return s.explain(s.ClientStream.SendMsg(message)) }
+
+func (s explained) RecvMsg(message any) error { return s.explain(s.ClientStream.RecvMsg(message)) }
+
+func (s explained) explain(err error) error {
+	err = s.client.explain(s.Context(), s.began, err)
+	var unsent *notSent
+	if errors.As(err, &unsent) {
+		return s.client.unreachable(unsent.why)
+	}
+	return err
+}
+
+// flaps is how often a call waits for a connection that is lost again before
+// the call is sent.
+const flaps = 3
+
+// whenReady makes a call when the connection stands. A call that was not sent,
+// because the connection went at that moment, waits for the next connection.
+func (c *Client) whenReady(ctx context.Context, call func() error) (err error) {
+	for range flaps {
+		if err := c.ready(ctx); err != nil {
+			return err
+		}
+		var unsent *notSent
+		if err = call(); !errors.As(err, &unsent) {
+			return err
+		}
+	}
+	return c.unreachable(err.Error())
+}
+
+// notSent is what explain makes of an error that says that a call was not sent.
+type notSent struct{ why string }
+
+func (e *notSent) Error() string { return e.why }
 
 func (c *Client) ready(ctx context.Context) error {
 	if c.conn.GetState() == connectivity.Ready {
@@ -206,35 +282,70 @@ func hasReason(err error, reason string) bool {
 	return false
 }
 
-// lost begins the messages of grpc-go when a connection breaks under a call.
-var lost = []string{"connection error:", "error reading from server:", "the connection is draining", "transport is closing", "write tcp", "write unix"}
+// What grpc-go itself says, by how its messages begin. It offers no other way
+// to tell its own errors from those of the other side, so the tests make each of
+// these happen.
+var (
+	// unsent: the connection was lost before the call was on it.
+	unsent = []string{
+		`connection error: desc = "transport: `, `connection error: desc = "error reading server preface`,
+		"the connection is draining", "the stream is rejected because server is draining",
+	}
+	// lost: the connection broke under the call.
+	lost = []string{
+		"connection error: ", "closing transport due to: ", "error reading from server: ", "transport is closing",
+		"keepalive ping failed", "closing connection since the server is not reading",
+	}
+	unreadable = []string{
+		"grpc: failed to unmarshal the received message", "grpc: failed to decompress", "grpc: failed to read decompressed data",
+		"grpc: compressed flag set", "grpc: Decompressor is not installed", "grpc: received unexpected payload format",
+		"grpc: no decompressor available", "cardinality violation: ", "server closed the stream without sending trailers",
+	}
+	oversized = []string{"grpc: received message larger than max", "grpc: message after decompression larger than max", "trying to send message larger than max"}
+	overdue   = []string{"context deadline exceeded", "latest balancer error: ", "stream terminated by RST_STREAM"}
+)
+
+func beginsWith(message string, beginnings []string) bool {
+	return slices.ContainsFunc(beginnings, func(beginning string) bool { return strings.HasPrefix(message, beginning) })
+}
 
 // explain turns what grpc-go itself says about a call into words that name the
 // other side. What the other side said passes as it is.
-func (c *Client) explain(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
+func (c *Client) explain(ctx context.Context, began time.Time, err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
 	}
 	said := status.Convert(err)
-	switch message := said.Message(); said.Code() {
+	message := said.Message()
+	switch said.Code() {
 	case codes.DeadlineExceeded:
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= 0 {
-			return status.Errorf(codes.DeadlineExceeded, "%s at %s did not answer in time (%s)", c.options.Name, c.address, message)
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= 0 && beginsWith(message, overdue) {
+			return status.Errorf(codes.DeadlineExceeded, "%s at %s did not answer within %s", c.options.Name, c.address, rounded(deadline.Sub(began)))
 		}
 	case codes.ResourceExhausted:
-		if strings.HasPrefix(message, "grpc: received message") || strings.HasPrefix(message, "trying to send message") {
+		// The other side has a limit of its own and says so in the same words.
+		if beginsWith(message, oversized) && strings.HasSuffix(message, fmt.Sprintf("vs. %d)", c.options.MaxMessageBytes)) {
 			return status.Errorf(codes.Internal, "%s at %s: %s; limits.max_message_bytes is %d", c.options.Name, c.address, message, c.options.MaxMessageBytes)
 		}
 	case codes.Internal:
-		if strings.HasPrefix(message, "grpc: ") || strings.Contains(message, "unmarshal") {
+		if beginsWith(message, unreadable) {
 			return status.Errorf(codes.Internal, "%s at %s answered what cannot be read: %s", c.options.Name, c.address, message)
 		}
 	case codes.Unavailable:
-		for _, begin := range lost {
-			if strings.HasPrefix(message, begin) || strings.HasPrefix(message, "closing transport due to: "+begin) {
-				return c.broken(message)
-			}
+		if beginsWith(message, unsent) {
+			return &notSent{message}
+		}
+		if beginsWith(message, lost) {
+			return c.broken(message)
 		}
 	}
 	return err
+}
+
+// rounded shortens a duration to what a person wants to read.
+func rounded(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
 }

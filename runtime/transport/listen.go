@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,9 @@ const maxSocketPath = 103
 // 0700; one that a killed process left behind is replaced, one that is in use is
 // refused. Closing the listener removes the socket.
 func Listen(address Address) (net.Listener, error) {
+	if address.TLS {
+		return nil, fmt.Errorf("listen on %s: angz serves without TLS; put a proxy that ends TLS in front of it", address)
+	}
 	if address.Network == "unix" {
 		return listenUnix(address.Address)
 	}
@@ -32,8 +36,8 @@ func Listen(address Address) (net.Listener, error) {
 }
 
 func listenUnix(path string) (net.Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("the path of the socket %s has %d bytes, at most %d are possible: set transport.uds.base_path to a shorter folder", path, len(path), maxSocketPath)
+	if longest := max(len(path), len(filepath.Dir(path))+len(hiddenName)); longest > maxSocketPath {
+		return nil, fmt.Errorf("the path of the socket %s needs %d bytes, at most %d are possible: set transport.uds.base_path to a shorter folder", path, longest, maxSocketPath)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the socket: %w", err)
@@ -41,23 +45,46 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The socket is made where nobody else looks and gets its name only when
-	// its mode is right.
-	hidden, err := os.MkdirTemp(filepath.Dir(path), ".s")
+	listener, err := bind(path)
 	if err != nil {
 		return nil, fmt.Errorf("make the socket %s: %w", path, err)
+	}
+	return listener, nil
+}
+
+// hiddenName is what the name of a hidden socket looks like, see hide.
+const hiddenName = "/.00/s"
+
+// bind makes a socket where nobody else looks and gives it its name only when
+// its mode is right.
+func bind(path string) (net.Listener, error) {
+	hidden, err := hide(filepath.Dir(path))
+	if err != nil {
+		return nil, err
 	}
 	defer os.RemoveAll(hidden)
 	made := filepath.Join(hidden, "s")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("make the socket %s: %w", path, err)
+		return nil, err
 	}
 	listener.SetUnlinkOnClose(false)
 	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the socket %s: %w", path, err), listener.Close())
+		return nil, errors.Join(err, listener.Close())
 	}
 	return &unixListener{UnixListener: listener, path: path}, nil
+}
+
+// hide makes a folder for a hidden socket. Its name is short, because all of it
+// counts against maxSocketPath.
+func hide(parent string) (string, error) {
+	for n := 0; ; n++ {
+		hidden := filepath.Join(parent, fmt.Sprintf(".%02x", n))
+		err := os.Mkdir(hidden, 0o700)
+		if err == nil || !errors.Is(err, os.ErrExist) || n == 0xff {
+			return hidden, err
+		}
+	}
 }
 
 // removeStale removes a socket at which nobody answers.
@@ -72,8 +99,13 @@ func removeStale(path string) error {
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%s exists and is not a socket: remove it, or set transport.uds.base_path to another folder", path)
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
 		conn.Close()
+	}
+	// Any other failure, such as too many callers waiting, is one of a socket
+	// that somebody serves.
+	if err == nil || !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is in use: another angz or service listens there; stop it, or set transport.uds.base_path to another folder", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -86,18 +118,19 @@ func removeStale(path string) error {
 // socket was given at last.
 type unixListener struct {
 	*net.UnixListener
-	path string
+	path   string
+	remove sync.Once
 }
 
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
+// Close removes the socket first: once it refuses callers, the next process may
+// have put its own there.
 func (l *unixListener) Close() error {
-	err := l.UnixListener.Close()
-	if err == nil {
-		err = os.Remove(l.path)
+	var removed error
+	l.remove.Do(func() { removed = os.Remove(l.path) })
+	if errors.Is(removed, os.ErrNotExist) {
+		removed = nil
 	}
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
+	return errors.Join(removed, l.UnixListener.Close())
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -21,6 +22,9 @@ import (
 // All services must be registered before the first call; calls are then safe for
 // concurrent use.
 type Memory struct {
+	// Logger hears of handlers that panic; nil for nobody.
+	Logger *slog.Logger
+
 	unary    grpc.UnaryServerInterceptor // nil for none
 	services map[string]registered
 }
@@ -99,7 +103,7 @@ func (m *Memory) Invoke(ctx context.Context, method string, request, response an
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	defer recovered(method, &err)
+	defer m.recovered(method, &err)
 	call := &unaryCall{method: method}
 	defer call.deliver(options)
 	decode := func(into any) error { return handOver(into, request) }
@@ -119,9 +123,9 @@ func asStatus(err error) error {
 }
 
 // recovered turns a panic of a handler into a status.
-func recovered(method string, err *error) {
+func (m *Memory) recovered(method string, err *error) {
 	if found := recover(); found != nil {
-		*err = status.Errorf(codes.Internal, "%s failed because of a defect in angz: %v", method, found)
+		*err = panicked(m.Logger, method, found)
 	}
 }
 

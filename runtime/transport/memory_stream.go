@@ -18,7 +18,7 @@ const window = 16
 // NewStream begins a stream. The handler runs on a goroutine of its own, which
 // ends when the handler returns; the handler learns from its context that the
 // caller has left.
-func (m *Memory) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+func (m *Memory) NewStream(ctx context.Context, called *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
 	service, name, err := m.find(method)
 	if err != nil {
 		return nil, err
@@ -27,17 +27,19 @@ func (m *Memory) NewStream(ctx context.Context, _ *grpc.StreamDesc, method strin
 	if !ok {
 		return nil, status.Errorf(codes.Unimplemented, "unknown stream %s", method)
 	}
+	if ctx.Err() != nil {
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	handling, end := context.WithCancel(incoming(ctx))
 	p := &pipe{
-		ctx: ctx, handling: handling,
+		ctx: ctx, handling: handling, single: !called.ServerStreams,
 		up: make(chan any, window), down: make(chan any, window), halfClosed: make(chan struct{}), headed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	server := serverEnd{p}
 	p.handling = grpc.NewContextWithServerTransportStream(handling, streamCall{server, method})
 	go func() {
 		defer end()
-		err := p.run(method, func() error { return desc.Handler(service.implementation, server) })
-		p.finish(err)
+		p.finish(m.handle(method, func() error { return desc.Handler(service.implementation, server) }))
 	}()
 	return clientEnd{p}, nil
 }
@@ -46,6 +48,7 @@ func (m *Memory) NewStream(ctx context.Context, _ *grpc.StreamDesc, method strin
 type pipe struct {
 	ctx      context.Context //nolint:containedctx // of the caller, for this stream
 	handling context.Context //nolint:containedctx // of the handler, for this stream
+	single   bool            // the caller expects one answer and then the end
 
 	up, down   chan any
 	halfClosed chan struct{} // closed when the caller sends no more
@@ -59,13 +62,18 @@ type pipe struct {
 	result          error // io.EOF or a status, once ended
 }
 
-func (p *pipe) run(method string, handle func() error) (err error) {
-	defer recovered(method, &err)
+func (m *Memory) handle(method string, handle func() error) (err error) {
+	defer m.recovered(method, &err)
 	return handle()
 }
 
 func (p *pipe) finish(err error) {
-	p.sendHeader(nil)
+	p.mu.Lock()
+	if !p.isHeaded {
+		p.header, p.isHeaded = nil, true
+		close(p.headed)
+	}
+	p.mu.Unlock()
 	p.result = io.EOF
 	if err != nil {
 		p.result = asStatus(err)
@@ -89,6 +97,8 @@ type clientEnd struct{ *pipe }
 
 func (c clientEnd) Context() context.Context { return c.ctx }
 
+// Header waits for the headers. A stream that ends without any has none, and
+// RecvMsg says why.
 func (c clientEnd) Header() (metadata.MD, error) {
 	select {
 	case <-c.headed:
@@ -116,6 +126,11 @@ func (c clientEnd) CloseSend() error {
 
 func (c clientEnd) SendMsg(message any) error {
 	select {
+	case <-c.ended:
+		return io.EOF
+	default:
+	}
+	select {
 	case c.up <- message:
 		return nil
 	case <-c.ended:
@@ -128,18 +143,34 @@ func (c clientEnd) SendMsg(message any) error {
 func (c clientEnd) RecvMsg(into any) error {
 	select {
 	case message := <-c.down:
-		return handOver(into, message)
+		return c.received(into, message)
 	case <-c.ended:
 		// What was sent before the end comes before the end.
 		select {
 		case message := <-c.down:
-			return handOver(into, message)
+			return c.received(into, message)
 		default:
 			return c.result
 		}
 	case <-c.ctx.Done():
 		return status.FromContextError(c.ctx.Err()).Err()
 	}
+}
+
+// received hands over a message. Where only one is expected, how the call ended
+// belongs to it.
+func (c clientEnd) received(into, message any) error {
+	if c.single {
+		select {
+		case <-c.ended:
+		case <-c.ctx.Done():
+			return status.FromContextError(c.ctx.Err()).Err()
+		}
+		if c.result != io.EOF {
+			return c.result
+		}
+	}
+	return handOver(into, message)
 }
 
 // serverEnd is the handler's end.

@@ -111,7 +111,7 @@ func (s *Server) stop() {
 func (s *Server) recoverUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	defer func() {
 		if found := recover(); found != nil {
-			err = s.panicked(info.FullMethod, found)
+			err = panicked(s.options.Logger, info.FullMethod, found)
 		}
 	}()
 	return handler(ctx, request)
@@ -120,14 +120,17 @@ func (s *Server) recoverUnary(ctx context.Context, request any, info *grpc.Unary
 func (s *Server) recoverStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	defer func() {
 		if found := recover(); found != nil {
-			err = s.panicked(info.FullMethod, found)
+			err = panicked(s.options.Logger, info.FullMethod, found)
 		}
 	}()
 	return handler(server, stream)
 }
 
-func (s *Server) panicked(method string, found any) error {
-	s.options.Logger.Error("a request made the server panic", "method", method, "error", fmt.Sprint(found), "stack", string(debug.Stack()))
+// panicked logs a panic where it was found and returns what the caller is told.
+func panicked(logger *slog.Logger, method string, found any) error {
+	if logger != nil {
+		logger.Error("a request made the server panic", "method", method, "error", fmt.Sprint(found), "stack", string(debug.Stack()))
+	}
 	return status.Errorf(codes.Internal, "%s failed because of a defect in angz; the log has the details", method)
 }
 

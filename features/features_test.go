@@ -1,0 +1,55 @@
+// Package features_test runs the acceptance tests: what angz promises, in plain
+// sentences, checked against the real runtime. Every scenario has a node of its
+// own on a database file of its own, clients on TCP, and stand-ins for the
+// user's services on Unix sockets.
+package features_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cucumber/godog"
+)
+
+func TestFeatures(t *testing.T) {
+	t.Parallel()
+	suite := godog.TestSuite{
+		Name:                "features",
+		ScenarioInitializer: func(scenario *godog.ScenarioContext) { prepare(t, scenario) },
+		Options: &godog.Options{
+			Format: "pretty", NoColors: true, Paths: []string{"."}, Tags: "~@wip", TestingT: t, Output: t.Output(),
+			Strict: true, Randomize: time.Now().UnixNano(), Concurrency: 4 * runtime.GOMAXPROCS(0),
+		},
+	}
+	if suite.Run() != 0 {
+		t.Error("not every scenario passed")
+	}
+}
+
+// prepare gives a scenario its world and its vocabulary.
+func prepare(t *testing.T, scenario *godog.ScenarioContext) {
+	scope := &scope{TB: t}
+	w := newWorld(scope)
+	w.arrangeSteps(scenario)
+	w.serviceSteps(scenario)
+	w.commandSteps(scenario)
+	w.eventSteps(scenario)
+	w.streamSteps(scenario)
+	w.querySteps(scenario)
+	w.followerSteps(scenario)
+	w.sagaSteps(scenario)
+	scenario.Before(func(ctx context.Context, _ *godog.Scenario) (context.Context, error) {
+		w.begin(ctx)
+		return ctx, nil
+	})
+	scenario.After(func(ctx context.Context, _ *godog.Scenario, err error) (context.Context, error) {
+		if err == nil {
+			err = w.unchecked()
+		}
+		w.end()
+		scope.close()
+		return ctx, err
+	})
+}
