@@ -118,11 +118,11 @@ type counting struct {
 	reads int
 }
 
-func (c *counting) Aggregate(ctx context.Context, key book.Key) (eventstore.Info, error) {
+func (c *counting) Load(ctx context.Context, key book.Key, snapshots bool) (eventstore.Info, []eventstore.Event, error) {
 	c.mu.Lock()
 	c.reads++
 	c.mu.Unlock()
-	return c.Store.Aggregate(ctx, key)
+	return c.Store.Load(ctx, key, snapshots)
 }
 
 func TestASnapshotShortensTheHistoryOfTheServiceThatMadeIt(t *testing.T) {

@@ -69,26 +69,16 @@ func (s *states) get(ctx context.Context, key book.Key) (*state, error) {
 
 // read returns an aggregate's state from the store.
 func (s *states) read(ctx context.Context, key book.Key) (*state, error) {
-	info, err := s.store.Aggregate(ctx, key)
+	info, events, err := s.store.Load(ctx, key, s.snapshots)
 	if err != nil {
 		return nil, err
 	}
-	read := &state{next: info.Next, name: info.Name, bytes: stateOverhead}
-	wanted := eventstore.All
+	read := &state{next: info.Next, name: info.Name, pages: eventstore.Pages(events), bytes: stateOverhead}
 	if s.snapshots && info.Snapshot != nil {
 		read.snapshot = wireSnapshot(info.Snapshot)
 		read.bytes += len(info.Snapshot.State)
-		wanted.From = info.Snapshot.Sequence + 1
 	}
-	if wanted.From < info.Next {
-		events, err := s.store.Events(ctx, key, wanted)
-		if err != nil {
-			return nil, err
-		}
-		read.pages = eventstore.Pages(events)
-		read.bytes += size(read.pages)
-		read.next = wanted.From + uint32(len(events))
-	}
+	read.bytes += size(read.pages)
 	s.put(key, read)
 	return read, nil
 }

@@ -53,6 +53,10 @@ type Streams interface {
 	// Aggregate returns what is known of an aggregate, the zero Info for an
 	// unknown one.
 	Aggregate(ctx context.Context, key book.Key) (Info, error)
+	// Load returns, as of one moment, what is known of an aggregate and the
+	// events that make up its state: those after Info.Snapshot if snapshots may
+	// be used and there is one, else all.
+	Load(ctx context.Context, key book.Key, snapshots bool) (Info, []Event, error)
 	// Events returns the aggregate's events with numbers in the range, in order.
 	Events(ctx context.Context, key book.Key, wanted Range) ([]Event, error)
 	// NextAt returns the number that was next when the log ended at position:

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -76,17 +77,53 @@ func (s *Store) read(ctx context.Context, work func(context.Context, *conn) erro
 // Aggregate returns what is known of an aggregate; see eventstore.Streams.
 func (s *Store) Aggregate(ctx context.Context, key book.Key) (eventstore.Info, error) {
 	var info eventstore.Info
-	err := s.read(ctx, func(ctx context.Context, c *conn) error {
-		return c.query(ctx, selectInfo, func(row []driver.Value) error {
-			info = eventstore.Info{Name: text(row[0]), Next: uint32(integer(row[1]) + 1)}
-			info.Snapshot = intact(key, info.Next, row[2:])
-			return errStop
-		}, key.Domain, key.Root[:])
+	err := s.read(ctx, func(ctx context.Context, c *conn) (err error) {
+		info, err = infoOf(ctx, c, key)
+		return err
 	})
 	if err != nil {
 		return eventstore.Info{}, fmt.Errorf("look up %s: %w", key, err)
 	}
 	return info, nil
+}
+
+func infoOf(ctx context.Context, c *conn, key book.Key) (info eventstore.Info, err error) {
+	err = c.query(ctx, selectInfo, func(row []driver.Value) error {
+		info = eventstore.Info{Name: text(row[0]), Next: uint32(integer(row[1]) + 1)}
+		info.Snapshot = intact(key, info.Next, row[2:])
+		return errStop
+	}, key.Domain, key.Root[:])
+	return info, err
+}
+
+// Load returns an aggregate's state; see eventstore.Streams. One transaction
+// for both reads also keeps the pages of the first one for the second: every
+// commit in between would empty the connection's cache.
+func (s *Store) Load(ctx context.Context, key book.Key, snapshots bool) (info eventstore.Info, events []eventstore.Event, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *conn) (err error) {
+		if _, err := c.exec(ctx, `BEGIN`); err != nil {
+			return err
+		}
+		defer func() {
+			_, ended := c.exec(ctx, `COMMIT`)
+			err = errors.Join(err, ended)
+		}()
+		if info, err = infoOf(ctx, c, key); err != nil {
+			return err
+		}
+		first := uint32(0)
+		if snapshots && info.Snapshot != nil {
+			first = info.Snapshot.Sequence + 1
+		}
+		if first >= info.Next {
+			return nil
+		}
+		return c.query(ctx, selectEvents, collect(&events), key.Domain, key.Root[:], int64(first), int64(math.MaxUint32), int64(-1))
+	})
+	if err != nil {
+		return eventstore.Info{}, nil, fmt.Errorf("load %s: %w", key, err)
+	}
+	return info, events, nil
 }
 
 // intact returns the snapshot in a row, nil if there is none or it is damaged

@@ -301,6 +301,31 @@ var snapshots = map[string]func(*testing.T, eventstore.Store){
 		}
 	},
 
+	"a load gives the snapshot and what follows it, or everything": func(t *testing.T, store eventstore.Store) {
+		key := newKey("order")
+		info, events, err := store.Load(t.Context(), key, true)
+		if err != nil || len(events) > 0 {
+			t.Fatalf("an unknown aggregate: %v, %v", events, err)
+		}
+		same(t, "Load", eventstore.Info{}, info)
+		must(t, store, command(key, 0, "a", "b", "c"))
+		snapshot := eventstore.Snapshot{Key: key, Sequence: 1, TypeURL: "t/State", State: []byte("ab")}
+		if err := store.SaveSnapshot(t.Context(), snapshot); err != nil {
+			t.Fatal(err)
+		}
+		for _, wanted := range []struct {
+			snapshots bool
+			first     uint32
+		}{{true, 2}, {false, 0}} {
+			info, events, err := store.Load(t.Context(), key, wanted.snapshots)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "Load", eventstore.Info{Next: 3, Snapshot: &snapshot}, info)
+			same(t, "Load", got(store.Events(t.Context(), key, eventstore.Range{From: wanted.first, To: 2}))(t), events)
+		}
+	},
+
 	"a snapshot of events that are not there is refused": func(t *testing.T, store eventstore.Store) {
 		key := newKey("order")
 		if err := store.SaveSnapshot(t.Context(), eventstore.Snapshot{Key: key}); err == nil {

@@ -111,6 +111,7 @@ func everyCall(store eventstore.Store, key book.Key) map[string]func(context.Con
 			return store.SaveSnapshot(ctx, eventstore.Snapshot{Key: key})
 		},
 		"Aggregate": func(ctx context.Context) error { _, err := store.Aggregate(ctx, key); return err },
+		"Load":      func(ctx context.Context) error { _, _, err := store.Load(ctx, key, true); return err },
 		"Events":    func(ctx context.Context) error { _, err := store.Events(ctx, key, eventstore.All); return err },
 		"NextAt":    func(ctx context.Context) error { _, err := store.NextAt(ctx, key, 1); return err },
 		"ReadLog":   func(ctx context.Context) error { _, err := store.ReadLog(ctx, 0, 1); return err },
