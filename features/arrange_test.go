@@ -40,7 +40,13 @@ func (w *world) priorEvents(aggregate, domain string, table *godog.Table) error 
 		if err != nil {
 			return err
 		}
-		w.prior = append(w.prior, w.event(w.key(aggregate, domain), aggregate, uint32(sequence), row["event_type"]))
+		prior := w.event(w.key(aggregate, domain), aggregate, uint32(sequence), row["event_type"])
+		if text := row["created_at"]; text != "" {
+			if prior.Events[0].CreatedAt, err = time.Parse(time.RFC3339, text); err != nil {
+				return err
+			}
+		}
+		w.prior = append(w.prior, prior)
 	}
 	return nil
 }

@@ -40,13 +40,14 @@ func (w *world) commandSteps(steps *godog.ScenarioContext) {
 
 // order is a command as a sentence describes it.
 type order struct {
-	command  *pb.CommandBook
-	key      book.Key
-	mode     pb.SyncMode
-	sync     bool // a mode was named
-	deadline time.Duration
-	waits    bool
-	role     string // at whose door
+	aggregate string
+	command   *pb.CommandBook
+	key       book.Key
+	mode      pb.SyncMode
+	sync      bool // a mode was named
+	deadline  time.Duration
+	waits     bool
+	role      string // at whose door
 }
 
 // outcome is what became of a command that was sent.
@@ -86,7 +87,7 @@ var extras = []struct {
 		return err
 	}},
 	{regexp.MustCompile(`^ by its name`), func(o *order, _ []string) error {
-		o.command.Cover.Root = nil
+		o.command.Cover.Root, o.command.Cover.AggregateId = nil, o.aggregate
 		return nil
 	}},
 	{regexp.MustCompile(`^ in mode (NONE|SIMPLE|CASCADE)`), func(o *order, words []string) error {
@@ -129,7 +130,7 @@ func (w *world) order(names []string, aggregate, rest string) (*order, error) {
 	for _, name := range names[1:] {
 		command.Pages = append(command.Pages, runtimetest.Command(key.Domain, aggregate, 0, name).Pages...)
 	}
-	o := &order{command: command, key: key, waits: true, deadline: patience, role: "gateway"}
+	o := &order{aggregate: aggregate, command: command, key: key, waits: true, deadline: patience, role: "gateway"}
 	for rest != "" {
 		if rest, err = o.extra(rest); err != nil {
 			return nil, err
@@ -218,7 +219,8 @@ func (w *world) sendAtOnce(count int, name, aggregate, rest string) error {
 	return nil
 }
 
-// unchecked returns the failure of a command of which no sentence has spoken.
+// unchecked returns the failure of a command, or the books of a stream, of which
+// no sentence has spoken.
 func (w *world) unchecked() error {
 	for _, sent := range w.outcomes {
 		select {
@@ -228,6 +230,11 @@ func (w *world) unchecked() error {
 				return fmt.Errorf("a command failed unexpectedly: %w", sent.err)
 			}
 		default:
+		}
+	}
+	for _, stream := range w.streams {
+		if err := stream.surplus(); err != nil {
+			return err
 		}
 	}
 	return nil

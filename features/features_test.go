@@ -19,7 +19,7 @@ func TestFeatures(t *testing.T) {
 		Name:                "features",
 		ScenarioInitializer: func(scenario *godog.ScenarioContext) { prepare(t, scenario) },
 		Options: &godog.Options{
-			Format: "pretty", NoColors: true, Paths: []string{"."}, Tags: "~@wip", TestingT: t, Output: t.Output(),
+			Format: "progress", NoColors: true, Paths: []string{"."}, Tags: "~@wip", TestingT: t, Output: t.Output(),
 			Strict: true, Randomize: time.Now().UnixNano(), Concurrency: 4 * runtime.GOMAXPROCS(0),
 		},
 	}

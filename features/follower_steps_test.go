@@ -24,8 +24,8 @@ func (w *world) followerSteps(steps *godog.ScenarioContext) {
 	steps.Step(`^the (projector|saga) "([^"]*)" has handled the events (\d+) to (\d+) of aggregate "([^"]*)" once each, in order$`, w.handledOnce)
 	steps.Step(`^the (projector|saga) "([^"]*)" has handled (\d+) events? of `+someAggregate+`$`, w.handledCount)
 	steps.Step(`^the (projector|saga) "([^"]*)" has received the books:$`, w.receivedBooks)
-	steps.Step(`^the (projector|saga) "([^"]*)" has been called (\d+) times? for aggregate "([^"]*)"$`, w.calledFor)
-	steps.Step(`^the events (\d+) to (\d+) of aggregate "([^"]*)" are handed to the projector "([^"]*)" under correlation "([^"]*)"( to be awaited)?$`, w.handOver)
+	steps.Step(`^the (projector|saga) "([^"]*)" has been called (\d+) times? for (?:"([^"]*)" of )?aggregate "([^"]*)"$`, w.calledFor)
+	steps.Step(`^the events (\d+) to (\d+) of aggregate "([^"]*)" are handed to the projector "([^"]*)" under correlation "([^"]*)"( to be awaited| in passing)?$`, w.handOver)
 	steps.Step(`^the book is taken$`, w.bookTaken)
 	steps.Step(`^the book is refused with ([A-Z_]+) and says "(.*)"$`, w.bookRefused)
 	steps.Step(`^the dead letters of "([^"]*)" are:$`, w.deadLetters)
@@ -136,7 +136,7 @@ func (w *world) receivedBooks(kind, name string, table *godog.Table) error {
 	return nil
 }
 
-func (w *world) calledFor(kind, name string, times int, aggregate string) error {
+func (w *world) calledFor(kind, name string, times int, event, aggregate string) error {
 	service, err := w.service(kind, name)
 	if err != nil {
 		return err
@@ -145,7 +145,9 @@ func (w *world) calledFor(kind, name string, times int, aggregate string) error 
 	service.mu.Lock()
 	defer service.mu.Unlock()
 	for _, message := range service.received {
-		if found, err := book.KeyOf(message.(*pb.EventBook).Cover); err == nil && found == key {
+		events := message.(*pb.EventBook)
+		found, err := book.KeyOf(events.Cover)
+		if err == nil && found == key && (event == "" || book.ShortName(events.Pages[0].Event.TypeUrl) == event) {
 			calls++
 		}
 	}
@@ -172,7 +174,7 @@ func (w *world) handOver(first, last int, aggregate, projector, correlation, awa
 	}
 	coordinator := pb.NewProjectorCoordinatorClient(conn)
 	var err error
-	if awaited != "" {
+	if awaited == " to be awaited" {
 		_, err = coordinator.HandleSync(w.ctx, &pb.SyncEventBook{Events: events, SyncMode: pb.SyncMode_SYNC_MODE_SIMPLE})
 	} else {
 		_, err = coordinator.Handle(w.ctx, events)

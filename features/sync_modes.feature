@@ -58,7 +58,7 @@ Feature: Sync modes
 
   Scenario Outline: A deadline that passes while waiting says that the events are stored
     Given the <service> is held
-    When I send a "Place" command for aggregate "order-1" in mode <mode> within 400ms
+    When I send a "Place" command for aggregate "order-1" in mode <mode> within 1s
     Then the command fails with DEADLINE_EXCEEDED and says "are stored"
     And 1 event total exists for aggregate "order-1"
 
@@ -84,10 +84,19 @@ Feature: Sync modes
       | in mode SIMPLE | "ledger" and "receipt" |
 
   Scenario: A projector that fails for good is told to those who wait
-    Given the projector "receipt" refuses "PlaceDone" with INVALID_ARGUMENT "what is this?"
+    Given a bus that loses messages
+    And the projector "receipt" refuses "PlaceDone" with INVALID_ARGUMENT "what is this?"
     When I send a "Place" command for aggregate "order-1" in mode SIMPLE
     Then the command fails with INVALID_ARGUMENT and says "are stored, but projector receipt has not handled them: what is this?"
     And 1 event total exists for aggregate "order-1"
+
+  Scenario: A projector whose dead letters hold an aggregate up is told to those who wait
+    Given the projector "receipt" refuses "PlaceDone" with INVALID_ARGUMENT "what is this?"
+    When I send a "Place" command for aggregate "order-1"
+    And everything has settled
+    And I send a "Pay" command for aggregate "order-1" in mode SIMPLE
+    Then the command fails with FAILED_PRECONDITION and says "are stored, but projector receipt has not handled them"
+    And 2 events total exist for aggregate "order-1"
 
   Scenario: A repeated command waits as asked and has no second effect
     When I send a "Place" command for aggregate "order-1" with idempotency key "click-7"

@@ -6,12 +6,51 @@ import (
 	"errors"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-func shell(line string) *exec.Cmd { return exec.Command("/bin/sh", "-c", line) }
+// shell returns the command that runs a line as a shell understands it. The
+// shell makes way for a program that needs nothing of it, so that the process
+// angz knows is the service itself and not a shell that waits for it.
+func shell(line string) *exec.Cmd {
+	if words := strings.Fields(line); len(words) > 0 && isPlainCommand(line) && isProgram(words[0]) {
+		line = "exec " + line
+	}
+	return exec.Command("/bin/sh", "-c", line)
+}
+
+// isPlainCommand reports whether a line is nothing but words that mean
+// themselves.
+func isPlainCommand(line string) bool {
+	return !strings.ContainsFunc(line, func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		return !letter && !strings.ContainsRune(" ./_-:,@%+=", r)
+	})
+}
+
+// isProgram reports whether a shell would look for a file of this name.
+func isProgram(word string) bool {
+	if strings.Contains(word, "=") {
+		return false // an assignment
+	}
+	if strings.Contains(word, "/") {
+		return true
+	}
+	_, err := exec.LookPath(word)
+	return err == nil && !slices.Contains(shellWords, word)
+}
+
+// shellWords are the words that a shell understands itself although there may be
+// programs of the same name.
+var shellWords = []string{
+	".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "do", "eval", "exec", "exit", "export", "fc", "fg",
+	"for", "getopts", "hash", "if", "jobs", "local", "read", "readonly", "return", "set", "shift", "time", "times", "trap",
+	"type", "ulimit", "umask", "unalias", "unset", "until", "wait", "while",
+}
 
 // terminateGroup asks a process group to end.
 func terminateGroup(group int) { _ = unix.Kill(-group, unix.SIGTERM) }

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/status"
@@ -47,6 +48,8 @@ func (c *Coordinator) await(ctx context.Context, events *pb.EventBook, mode pb.S
 	if len(awaited) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := early(ctx)
+	defer cancel()
 	projections := make([]*pb.Projection, len(awaited))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, follower := range awaited {
@@ -59,6 +62,17 @@ func (c *Coordinator) await(ctx context.Context, events *pb.EventBook, mode pb.S
 		return nil, err
 	}
 	return slices.DeleteFunc(projections, func(p *pb.Projection) bool { return p == nil }), nil
+}
+
+// early ends a little before the context does: at the deadline itself the
+// caller's clock cuts the call, and nobody hears that the events are stored.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, limited := ctx.Deadline()
+	if !limited {
+		return context.WithCancel(ctx)
+	}
+	spare := min(time.Until(deadline)/5, 200*time.Millisecond)
+	return context.WithDeadline(ctx, deadline.Add(-spare))
 }
 
 // handle returns nil for a saga, which projects nothing.

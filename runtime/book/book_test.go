@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +57,32 @@ func TestCorrelationIDsAreThoseOfTheContract(t *testing.T) {
 	} {
 		if got, err := book.CorrelationID(c.command); got != c.want || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestCorrelationIDsDoNotDependOnHowTheBookTravelled(t *testing.T) {
+	t.Parallel()
+	field := func(number protowire.Number, value ...byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), value)
+	}
+	command := createCustomer().Pages[0].Command
+	typeURL, value := field(1, []byte(command.TypeUrl)...), field(2, command.Value...)
+	domain, named := field(2, []byte("customer")...), field(1, field(1, root...)...)
+	page := field(2, field(3, slices.Concat(value, typeURL)...)...)
+	zeros := []byte{5 << 3, 0, 6 << 3, 0, 3<<3 | 2, 0}
+	for shape, data := range map[string][]byte{
+		"domain before root":   slices.Concat(field(1, slices.Concat(domain, named)...), page),
+		"pages before cover":   slices.Concat(page, field(1, slices.Concat(named, domain)...)),
+		"cover in two parts":   slices.Concat(field(1, domain...), page, field(1, named...)),
+		"defaults written out": slices.Concat(zeros, field(1, slices.Concat(named, domain)...), page),
+	} {
+		travelled := &pb.CommandBook{}
+		if err := proto.Unmarshal(data, travelled); err != nil {
+			t.Fatalf("%s: %v", shape, err)
+		}
+		if got, err := book.CorrelationID(travelled); got != "382b20ee-b5ef-5c15-9046-278e030912f8" || err != nil {
+			t.Errorf("%s: got %s, %v", shape, got, err)
 		}
 	}
 }
@@ -333,7 +360,10 @@ func TestCommandIDs(t *testing.T) {
 		{"another event", func(c *pb.CommandBook) { c.SagaOrigin.TriggeringEventSequence++ }},
 		{"another index", func(c *pb.CommandBook) { c.SagaOrigin.CommandIndex++ }},
 		{"another source domain", func(c *pb.CommandBook) { c.SagaOrigin.TriggeringAggregate.Domain = "x" }},
-		{"another source root", func(c *pb.CommandBook) { c.SagaOrigin.TriggeringAggregate.Root.Value = root[:15] }},
+		{"another source root", func(c *pb.CommandBook) { c.SagaOrigin.TriggeringAggregate.Root.Value = make([]byte, 16) }},
+		{"a source by name", func(c *pb.CommandBook) {
+			c.SagaOrigin.TriggeringAggregate = &pb.Cover{Domain: "order", AggregateId: "o1"}
+		}},
 		{"a key", func(c *pb.CommandBook) { c.IdempotencyKey = "k" }},
 		{"another key", func(c *pb.CommandBook) { c.IdempotencyKey = "l" }},
 	} {
@@ -352,12 +382,26 @@ func TestCommandIDs(t *testing.T) {
 	}
 	// What names nothing cannot be recognised.
 	for name, command := range map[string]*pb.CommandBook{
-		"nothing": {}, "no saga": {SagaOrigin: &pb.SagaCommandOrigin{TriggeringAggregate: &pb.Cover{}}}, "no source": {SagaOrigin: &pb.SagaCommandOrigin{SagaName: "s"}},
+		"nothing": {}, "no source": {SagaOrigin: &pb.SagaCommandOrigin{SagaName: "s"}},
+		"no saga":     {SagaOrigin: &pb.SagaCommandOrigin{TriggeringAggregate: &pb.Cover{Domain: "order", AggregateId: "o1"}}},
+		"half a root": {SagaOrigin: &pb.SagaCommandOrigin{SagaName: "s", TriggeringAggregate: &pb.Cover{Domain: "order", Root: &pb.UUID{Value: root[:8]}}}},
 	} {
 		first, repeatable := book.CommandID(key, command)
 		if second, _ := book.CommandID(key, command); repeatable || first == second {
 			t.Errorf("%s: %s and %s, repeatable %v", name, first, second, repeatable)
 		}
+	}
+}
+
+func TestASourceIsTheSameByNameAndByRoot(t *testing.T) {
+	t.Parallel()
+	source := book.Key{Domain: "order", Root: book.Root("order", "o1")}
+	id := func(cover *pb.Cover) uuid.UUID {
+		id, _ := book.CommandID(book.Key{Domain: "stock"}, &pb.CommandBook{SagaOrigin: &pb.SagaCommandOrigin{SagaName: "s", TriggeringAggregate: cover}})
+		return id
+	}
+	if byRoot, byName := id(source.Cover("")), id(&pb.Cover{Domain: "order", AggregateId: "o1"}); byRoot != byName || byRoot != id(source.Cover("o1")) {
+		t.Errorf("%s by root, %s by name", byRoot, byName)
 	}
 }
 

@@ -47,20 +47,22 @@ func CorrelationID(command *pb.CommandBook) (string, error) {
 
 // CommandID returns the id under which a command's events are stored, and
 // whether the same id may have been used before. It is derived from the
-// idempotency key or the saga's provenance where there is one; else it is new.
+// idempotency key or the saga's provenance where there is one; else it is new. A
+// provenance that does not say which aggregate caused the command is none.
 func CommandID(key Key, command *pb.CommandBook) (id uuid.UUID, repeatable bool) {
 	if command.IdempotencyKey != "" {
 		return DerivedID("idempotency-key", key.String(), command.IdempotencyKey), true
 	}
-	if origin := command.SagaOrigin; origin.GetSagaName() != "" && origin.TriggeringAggregate != nil {
-		return sagaCommandID(key, origin), true
+	if origin := command.SagaOrigin; origin.GetSagaName() != "" {
+		if source, err := KeyOf(origin.TriggeringAggregate); err == nil {
+			return sagaCommandID(key, source, origin), true
+		}
 	}
 	return uuid.Must(uuid.NewV7()), false
 }
 
-func sagaCommandID(target Key, origin *pb.SagaCommandOrigin) uuid.UUID {
-	source := origin.TriggeringAggregate
-	return DerivedID("saga-command", target.String(), origin.SagaName, source.Domain, string(source.Root.GetValue()),
+func sagaCommandID(target, source Key, origin *pb.SagaCommandOrigin) uuid.UUID {
+	return DerivedID("saga-command", target.String(), origin.SagaName, source.Domain, string(source.Root[:]),
 		fmt.Sprint(origin.TriggeringEventSequence), fmt.Sprint(origin.CommandIndex))
 }
 

@@ -111,6 +111,7 @@ type Consumer[R any] struct {
 	received uint64     // every event up to here is in a lane, done or not wanted
 	lanes    map[book.Key]*lane[R]
 	blocked  map[book.Key]bool
+	left     map[book.Key][]left // of events still to come from the log, in order
 	stopping bool
 	progress progress
 }
@@ -131,6 +132,7 @@ func New[R any](options Options[R]) *Consumer[R] {
 		started: make(chan struct{}),
 		lanes:   map[book.Key]*lane[R]{},
 		blocked: map[book.Key]bool{},
+		left:    map[book.Key][]left{},
 	}
 }
 
@@ -153,11 +155,11 @@ func Wants(domains []string, domain string) bool {
 func (c *Consumer[R]) Run(ctx context.Context) error {
 	claim, err := c.begin(ctx)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", c.options.Name, err)
+		return c.notStarted(ctx, err)
 	}
 	subscription, err := c.options.Bus.Subscribe(ctx, c.options.Name)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", c.options.Name, err)
+		return c.notStarted(ctx, err)
 	}
 	defer subscription.Close()
 
@@ -181,6 +183,15 @@ func (c *Consumer[R]) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// notStarted tells why Run ends before it has begun: nothing is wrong when it was
+// stopped so early.
+func (c *Consumer[R]) notStarted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("start %s: %w", c.options.Name, err)
 }
 
 // begin takes over the subscription and learns what is parked.

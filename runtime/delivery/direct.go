@@ -2,7 +2,9 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -61,7 +63,7 @@ func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 			return value, err
 		}
 	}
-	events := job.events
+	events, toCome := job.events, c.Wants(key.Domain) && book.Last(job.events) >= next
 	if book.Last(events) < next {
 		if remembered || !c.options.Redo {
 			return known.value, nil
@@ -69,7 +71,18 @@ func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 	} else if events, err = c.fill(ctx, key, next, events); err != nil {
 		return value, err
 	}
-	if _, err := c.try(ctx, key, events); err != nil {
+	first := time.Now()
+	attempts, err := c.try(ctx, key, events)
+	var also *Park
+	switch {
+	case errors.As(err, &also):
+		if toCome {
+			c.leave(key, left{
+				last: book.Last(events), subscription: also.Subscription,
+				parked: &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first},
+			})
+		}
+	case err != nil:
 		return value, err
 	}
 	known, _ = c.results.GetIfPresent(key)

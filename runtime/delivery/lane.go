@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -106,9 +108,10 @@ func (c *Consumer[R]) do(key book.Key, job *job[R]) {
 // because the consumer stops.
 func (c *Consumer[R]) doFromLog(key book.Key, job *job[R]) {
 	events := job.events
+	left := c.takeLeft(key, book.Last(events))
 	if known, ok := c.results.GetIfPresent(key); ok {
 		if events = book.After(events, known.next); len(events.Pages) == 0 {
-			c.progress.done(job.entry, nil, nil, "")
+			c.progress.done(job.entry, left.parked, job.events, left.subscription)
 			return
 		}
 	}
@@ -140,6 +143,36 @@ type Park struct {
 }
 
 func (p *Park) Error() string { return p.Reason }
+
+// left is the dead letter of events that a caller handed over directly. It is
+// written when the same events come from the log, together with the position.
+type left struct {
+	last         uint32 // number of the last event
+	parked       *eventstore.Parked
+	subscription string
+}
+
+func (c *Consumer[R]) leave(key book.Key, letter left) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left[key] = append(c.left[key], letter)
+}
+
+// takeLeft returns the dead letter that was left for events up to the number,
+// and forgets it. Its parked is nil when there is none.
+func (c *Consumer[R]) takeLeft(key book.Key, last uint32) (taken left) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	letters := c.left[key]
+	for len(letters) > 0 && letters[0].last <= last {
+		taken, letters = letters[0], letters[1:]
+	}
+	c.left[key] = letters
+	if len(letters) == 0 {
+		delete(c.left, key)
+	}
+	return taken
+}
 
 // try calls the component until it succeeds, fails for good, or has failed too
 // often. It returns how often it called.
@@ -216,4 +249,10 @@ type Blocked struct {
 
 func (e *Blocked) Error() string {
 	return fmt.Sprintf("%s has dead letters for %s and takes no more of its events until they are retried or skipped", e.Component, e.Key)
+}
+
+// GRPCStatus says that trying again does not help until somebody has decided
+// about the dead letters.
+func (e *Blocked) GRPCStatus() *status.Status {
+	return status.New(codes.FailedPrecondition, e.Error())
 }

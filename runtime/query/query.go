@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -22,8 +20,15 @@ import (
 	"github.com/angz-dev/angz/runtime/rpcerr"
 )
 
-// page is how many events or aggregates one read returns.
-const page = 500
+const (
+	// page is how many events or aggregates one read returns at most.
+	page = 500
+	// firstPage is how many events are read while it is not known how large
+	// they are.
+	firstPage = 16
+	// pageBytes is about how many bytes of payload one read returns.
+	pageBytes = 1 << 20
+)
 
 // Store is the part of an event store that the role needs.
 type Store interface {
@@ -57,16 +62,19 @@ func New(options Options) *Server {
 // GetEventBook answers with the whole range as one book under the correlation of
 // its last event.
 func (s *Server) GetEventBook(ctx context.Context, query *pb.Query) (*pb.EventBook, error) {
-	key, err := book.KeyFrom(query.GetDomain(), query.GetRoot(), query.GetAggregateId())
+	wish, err := read(query)
+	if err == nil && wish.whole {
+		err = &book.Invalid{Field: "domain", Found: "nothing", Want: "the aggregate's domain and root; for a whole correlation use GetEvents"}
+	}
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
-	info, err := s.options.Store.Aggregate(ctx, key)
+	info, err := s.options.Store.Aggregate(ctx, wish.key)
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
-	whole, pages := &pb.EventBook{Cover: key.Cover(info.Name)}, 0
-	err = s.each(ctx, key, query, func(events []eventstore.Event) error {
+	whole, pages := &pb.EventBook{Cover: wish.key.Cover(info.Name)}, 0
+	err = s.each(ctx, wish, func(events []eventstore.Event) error {
 		last := events[len(events)-1]
 		whole.CorrelationId, whole.Position = last.CorrelationID, last.Position
 		added := eventstore.Pages(events)
@@ -74,7 +82,7 @@ func (s *Server) GetEventBook(ctx context.Context, query *pb.Query) (*pb.EventBo
 		envelope := &pb.EventBook{Cover: whole.Cover, CorrelationId: whole.CorrelationId, Position: whole.Position}
 		if pages+proto.Size(envelope) > s.options.MaxMessageBytes {
 			return status.Errorf(codes.ResourceExhausted, "the events of %s that were asked for take more than %d bytes, the limit of one message: "+
-				"ask for fewer with lower_bound and upper_bound, or use GetEvents", key, s.options.MaxMessageBytes)
+				"ask for fewer with lower_bound and upper_bound, or use GetEvents", wish.key, s.options.MaxMessageBytes)
 		}
 		whole.Pages = append(whole.Pages, added...)
 		return nil
@@ -87,22 +95,22 @@ func (s *Server) GetEventBook(ctx context.Context, query *pb.Query) (*pb.EventBo
 
 // GetEvents streams the range as the books in which it was stored.
 func (s *Server) GetEvents(query *pb.Query, stream grpc.ServerStreamingServer[pb.EventBook]) error {
-	send := func(events []eventstore.Event) error {
+	wish, err := read(query)
+	if err != nil {
+		return rpcerr.Status(err)
+	}
+	each := s.each
+	if wish.whole {
+		each = s.eachCorrelated
+	}
+	return rpcerr.Status(each(stream.Context(), wish, func(events []eventstore.Event) error {
 		for _, events := range eventstore.Books(events) {
 			if err := stream.Send(events); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	if query.GetCorrelationId() != "" && query.Domain == "" && query.Root == nil && query.AggregateId == "" {
-		return rpcerr.Status(s.eachCorrelated(stream.Context(), query, send))
-	}
-	key, err := book.KeyFrom(query.GetDomain(), query.GetRoot(), query.GetAggregateId())
-	if err != nil {
-		return rpcerr.Status(err)
-	}
-	return rpcerr.Status(s.each(stream.Context(), key, query, send))
+	}))
 }
 
 // Synchronize answers each query with one book, in order.
@@ -147,24 +155,21 @@ func (s *Server) GetAggregateRoots(_ *emptypb.Empty, stream grpc.ServerStreaming
 }
 
 // each reads the range of one aggregate page by page and hands over the events
-// that the query's other conditions leave, never none. A page may end within the
+// that the wish's other conditions leave, never none. A page may end within the
 // events of one command; they are held back until the rest is there.
-func (s *Server) each(ctx context.Context, key book.Key, query *pb.Query, handle func([]eventstore.Event) error) error {
-	from, to := book.Bounds(query)
-	wanted := wantedBy(query)
+func (s *Server) each(ctx context.Context, wish *wish, handle func([]eventstore.Event) error) error {
+	from, limit := wish.from, firstPage
 	var held []eventstore.Event
-	for from <= to {
-		events, err := s.options.Store.Events(ctx, key, eventstore.Range{From: from, To: to, Limit: page})
+	for from <= wish.to {
+		read, err := s.options.Store.Events(ctx, wish.key, eventstore.Range{From: from, To: wish.to, Limit: limit})
 		if err != nil {
 			return err
 		}
-		full := len(events) == page && events[page-1].Sequence < to
-		if len(events) > 0 {
-			from = events[len(events)-1].Sequence + 1
-		}
-		events = append(held, wanted(events)...)
+		full := len(read) == limit && read[limit-1].Sequence < wish.to
+		events := append(held, wish.leave(read)...)
 		held = nil
 		if full {
+			from, limit = read[limit-1].Sequence+1, nextPage(read)
 			events, held = splitLast(events)
 		}
 		if len(events) > 0 {
@@ -179,6 +184,16 @@ func (s *Server) each(ctx context.Context, key book.Key, query *pb.Query, handle
 	return nil
 }
 
+// nextPage returns how many events to read after these, so that reading large
+// events takes no more memory than reading small ones.
+func nextPage(events []eventstore.Event) int {
+	bytes := 1
+	for i := range events {
+		bytes += len(events[i].Payload)
+	}
+	return min(max(len(events)*pageBytes/bytes, 1), page)
+}
+
 // splitLast cuts off the events of the last command, whose rest may follow.
 func splitLast(events []eventstore.Event) (before, last []eventstore.Event) {
 	i := len(events)
@@ -188,40 +203,19 @@ func splitLast(events []eventstore.Event) (before, last []eventstore.Event) {
 	return events[:i:i], events[i:]
 }
 
-// eachCorrelated does the same for all aggregates of a correlation.
-func (s *Server) eachCorrelated(ctx context.Context, query *pb.Query, handle func([]eventstore.Event) error) error {
-	wanted, after := wantedBy(query), uint64(0)
-	for {
-		events, err := s.options.Store.ByCorrelation(ctx, query.CorrelationId, after, page)
+// eachCorrelated does the same for all aggregates of a correlation, in the order
+// in which their events were stored.
+func (s *Server) eachCorrelated(ctx context.Context, wish *wish, handle func([]eventstore.Event) error) error {
+	for after := uint64(0); ; {
+		events, err := s.options.Store.ByCorrelation(ctx, wish.correlation, after, page)
 		if err != nil || len(events) == 0 {
 			return err
 		}
 		after = events[len(events)-1].Position
-		if left := wanted(events); len(left) > 0 {
+		if left := wish.leave(events); len(left) > 0 {
 			if err := handle(left); err != nil {
 				return err
 			}
 		}
-	}
-}
-
-// wantedBy returns a filter for the conditions that are not ranges of numbers.
-func wantedBy(query *pb.Query) func([]eventstore.Event) []eventstore.Event {
-	until := time.Unix(0, math.MaxInt64)
-	if query.AsOfTime != nil {
-		until = query.AsOfTime.AsTime()
-	}
-	return func(events []eventstore.Event) []eventstore.Event {
-		if query.AsOfTime == nil && query.CorrelationId == "" {
-			return events
-		}
-		var left []eventstore.Event
-		for _, event := range events {
-			if event.CreatedAt.After(until) || query.CorrelationId != "" && event.CorrelationID != query.CorrelationId {
-				continue
-			}
-			left = append(left, event)
-		}
-		return left
 	}
 }
