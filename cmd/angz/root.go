@@ -58,7 +58,10 @@ func newRootCommand(s streams) *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 	}
 	// Every command of angz is added here, in the order in which people meet them.
-	root.AddCommand(newDevCommand(s), newGuardCommand(s),
+	root.AddCommand(
+		newDevCommand(s),
+		newServeCommand(s),
+		newGuardCommand(s),
 		newSendCommand(s),
 		newEventsCommand(s),
 		newVersionCommand(s),

@@ -20,10 +20,16 @@ func setAttributes(cmd *exec.Cmd) {
 
 // stat is what is used of /proc/PID/stat.
 type stat struct {
-	state byte
-	group int
-	start string // in ticks since the machine started
+	state   byte
+	group   int
+	threads int
+	start   string // in ticks since the machine started
 }
+
+// isGone reports whether the process is no more than an entry in the process
+// table. The first thread may be that while others have yet to end, and with
+// them the process's files.
+func (s stat) isGone() bool { return (s.state == 'Z' || s.state == 'X') && s.threads <= 1 }
 
 func readStat(pid string) (stat, bool) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
@@ -41,7 +47,11 @@ func parseStat(text []byte) (stat, bool) {
 		return stat{}, false
 	}
 	group, err := strconv.Atoi(string(fields[2]))
-	return stat{state: fields[0][0], group: group, start: string(fields[19])}, err == nil
+	if err != nil {
+		return stat{}, false
+	}
+	threads, err := strconv.Atoi(string(fields[17]))
+	return stat{state: fields[0][0], group: group, threads: threads, start: string(fields[19])}, err == nil
 }
 
 // startTime returns when a process was started, in a form to be compared. It is
@@ -55,7 +65,7 @@ func startTime(pid int) string {
 // in the process table.
 func hasMembers(group int) bool {
 	for _, pid := range processes() {
-		if s, ok := readStat(pid); ok && s.group == group && s.state != 'Z' && s.state != 'X' {
+		if s, ok := readStat(pid); ok && s.group == group && !s.isGone() {
 			return true
 		}
 	}

@@ -22,7 +22,7 @@ func TestTheTableOfSocketsIsRead(t *testing.T) {
 func TestAProcessMayHaveAnyName(t *testing.T) {
 	t.Parallel()
 	got, ok := parseStat([]byte("12 (a) R (b) S 1 34 34 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 5678 1 1"))
-	want := stat{state: 'S', group: 34, start: "5678"}
+	want := stat{state: 'S', group: 34, threads: 1, start: "5678"}
 	if !ok || got != want {
 		t.Errorf("got %+v, %t", got, ok)
 	}

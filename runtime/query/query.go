@@ -64,7 +64,7 @@ func New(options Options) *Server {
 func (s *Server) GetEventBook(ctx context.Context, query *pb.Query) (*pb.EventBook, error) {
 	wish, err := read(query)
 	if err == nil && wish.whole {
-		err = &book.Invalid{Field: "domain", Found: "nothing", Want: "the aggregate's domain and root; for a whole correlation use GetEvents"}
+		err = &book.Invalid{Field: "root", Found: "nothing", Want: "16 bytes, or an aggregate_id instead; for a whole correlation use GetEvents"}
 	}
 	if err != nil {
 		return nil, rpcerr.Status(err)

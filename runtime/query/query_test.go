@@ -3,10 +3,11 @@ package query_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,24 +21,28 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/eventstore/sqlite"
 	"github.com/angz-dev/angz/runtime/query"
-	"github.com/angz-dev/angz/runtime/runtimetest"
 	"github.com/angz-dev/angz/runtime/transport"
 )
 
-// world is the role over a real store, on a real socket.
+// began is when the first event of every aggregate happened; each further one
+// happened a second later.
+var began = time.Date(2026, time.March, 14, 15, 9, 26, 535, time.UTC)
+
+// world is a store with a query role over it and a client of the role.
 type world struct {
-	*testing.T
-	pb.EventQueryClient
-	store *sqlite.Store
+	store  *sqlite.Store
+	reads  *reads
+	client pb.EventQueryClient
 }
 
-func newWorld(t *testing.T, options query.Options) *world {
+func newWorld(t testing.TB, options query.Options) *world {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), sqlite.Options{CorrelationIndex: true})
 	if err != nil {
@@ -48,362 +53,502 @@ func newWorld(t *testing.T, options query.Options) *world {
 			t.Error(err)
 		}
 	})
-	options.Store = store
-	served := runtimetest.Serve(t, func(to grpc.ServiceRegistrar) { pb.RegisterEventQueryServer(to, query.New(options)) })
-	conn, err := transport.Dial(served.Address(), transport.DialOptions{Name: "the query role", MaxMessageBytes: options.MaxMessageBytes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &world{t, pb.NewEventQueryClient(conn), store}
+	w := &world{store: store, reads: &reads{Store: store}}
+	options.Store = w.reads
+	conn := transport.NewMemory()
+	pb.RegisterEventQueryServer(conn, query.New(options))
+	w.client = pb.NewEventQueryClient(conn)
+	return w
 }
 
-func key(n byte) book.Key { return book.Key{Domain: "order", Root: uuid.UUID{15: n}} }
+// reads is the store, and remembers how much was read at a time.
+type reads struct {
+	query.Store
 
-// at is the time of an event of the second hour.
-func at(second int) time.Time { return time.Unix(3600+int64(second), 0).UTC() }
-
-// append stores one command with as many events as there are times, and returns
-// its book.
-func (w *world) append(key book.Key, next uint32, correlation string, times ...time.Time) *pb.EventBook {
-	w.Helper()
-	request := eventstore.Append{CommandID: uuid.New(), Key: key, Name: fmt.Sprintf("o%d", key.Root[15]), Next: next, CorrelationID: correlation}
-	events := &pb.EventBook{Cover: key.Cover(request.Name), CorrelationId: correlation}
-	for i, at := range times {
-		payload := fmt.Append(nil, next+uint32(i))
-		request.Events = append(request.Events, eventstore.NewEvent{TypeURL: "type.examples/Done", Payload: payload, CreatedAt: at})
-		events.Pages = append(events.Pages, &pb.EventPage{
-			Sequence: &pb.EventPage_Num{Num: next + uint32(i)}, CreatedAt: timestamppb.New(at), Event: &anypb.Any{TypeUrl: "type.examples/Done", Value: payload},
-		})
-	}
-	appended, err := w.store.Append(w.Context(), request)
-	if err != nil {
-		w.Fatal(err)
-	}
-	events.Position = appended.Last
-	return events
+	mu    sync.Mutex
+	bytes []int
 }
 
-// joined returns books as GetEventBook answers them.
-func joined(books ...*pb.EventBook) *pb.EventBook {
-	whole := proto.CloneOf(books[0])
-	for _, events := range books[1:] {
-		whole.Pages = append(whole.Pages, events.Pages...)
-		whole.CorrelationId, whole.Position = events.CorrelationId, events.Position
+func (r *reads) Events(ctx context.Context, key book.Key, wanted eventstore.Range) ([]eventstore.Event, error) {
+	events, err := r.Store.Events(ctx, key, wanted)
+	bytes := 0
+	for _, event := range events {
+		bytes += len(event.Payload)
 	}
-	return whole
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bytes = append(r.bytes, bytes)
+	return events, err
 }
 
-func times(n int) []time.Time {
-	var all []time.Time
-	for i := range n {
-		all = append(all, at(i))
-	}
-	return all
+// aggregate is one that the tests append to.
+type aggregate struct {
+	key  book.Key
+	name string
+	next uint32
 }
 
-// received reads a stream to its end.
-func received[T any](t *testing.T, stream grpc.ServerStreamingClient[T], err error) []*T {
+func called(domain, name string) *aggregate {
+	return &aggregate{key: book.Key{Domain: domain, Root: book.Root(domain, name)}, name: name}
+}
+
+// append stores one command's events and returns the book in which they are to
+// be found again.
+func (w *world) append(t testing.TB, to *aggregate, correlation string, payloads ...string) *pb.EventBook {
 	t.Helper()
+	request := eventstore.Append{CommandID: uuid.Must(uuid.NewV7()), Key: to.key, Name: to.name, Next: to.next, CorrelationID: correlation}
+	stored := &pb.EventBook{Cover: to.key.Cover(to.name), CorrelationId: correlation}
+	for _, payload := range payloads {
+		happened := began.Add(time.Duration(to.next) * time.Second)
+		request.Events = append(request.Events, eventstore.NewEvent{TypeURL: "type.examples/examples.Happened", Payload: []byte(payload), CreatedAt: happened})
+		stored.Pages = append(stored.Pages, &pb.EventPage{
+			Sequence: &pb.EventPage_Num{Num: to.next}, CreatedAt: timestamppb.New(happened),
+			Event: &anypb.Any{TypeUrl: "type.examples/examples.Happened", Value: []byte(payload)},
+		})
+		to.next++
+	}
+	appended, err := w.store.Append(context.WithoutCancel(t.Context()), request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []*T
+	stored.Position = appended.Last
+	return stored
+}
+
+func (w *world) events(t testing.TB, query *pb.Query) ([]*pb.EventBook, error) {
+	t.Helper()
+	stream, err := w.client.GetEvents(t.Context(), query)
+	if err != nil {
+		return nil, err
+	}
+	return all(stream)
+}
+
+// all receives until the end.
+func all[T any](stream grpc.ServerStreamingClient[T]) (received []*T, err error) {
 	for {
 		message, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return all
+			return received, nil
 		}
+		if err != nil {
+			return received, err
+		}
+		received = append(received, message)
+	}
+}
+
+func same(t testing.TB, what string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// must returns what a call answers that has to succeed.
+func must[T any](answer T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, message)
+		return answer
 	}
 }
 
-// both checks what GetEventBook and GetEvents answer.
-func (w *world) both(name string, query *pb.Query, whole *pb.EventBook, books ...*pb.EventBook) {
-	w.Helper()
-	got, err := w.GetEventBook(w.Context(), query)
-	if diff := cmp.Diff(whole, got, protocmp.Transform()); diff != "" || err != nil {
-		w.Errorf("%s: GetEventBook: %v %s", name, err, diff)
-	}
-	stream, err := w.GetEvents(w.Context(), query)
-	if diff := cmp.Diff(books, received(w.T, stream, err), protocmp.Transform()); diff != "" {
-		w.Errorf("%s: GetEvents: %s", name, diff)
-	}
-}
-
-func TestRangesOfOneAggregate(t *testing.T) {
+func TestEventsComeAsTheBooksInWhichTheyWereStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	first, second, third := w.append(key(1), 0, "c1", at(0)), w.append(key(1), 1, "c2", at(1), at(2)), w.append(key(1), 3, "c1", at(3))
-	w.append(key(2), 0, "c1", at(9))
-	whole := joined(first, second, third)
-	// part is a part of a book, at the position where it ends.
-	part := func(of *pb.EventBook, from, to int, position uint64) *pb.EventBook {
-		cut := proto.CloneOf(of)
-		cut.Pages, cut.Position = cut.Pages[from:to], position
-		return cut
-	}
-	under := func(events *pb.EventBook, correlation string) *pb.EventBook {
-		events.CorrelationId = correlation
-		return events
-	}
-	none := &pb.EventBook{Cover: first.Cover}
-	by := func(edit func(*pb.Query)) *pb.Query {
-		query := &pb.Query{Domain: "order", Root: first.Cover.Root}
-		edit(query)
-		return query
-	}
-	for _, c := range []struct {
-		name  string
-		query *pb.Query
-		whole *pb.EventBook
-		books []*pb.EventBook
-	}{
-		{"everything", by(func(*pb.Query) {}), whole, []*pb.EventBook{first, second, third}},
-		{"no bound", by(func(q *pb.Query) { q.UpperBound = math.MaxUint32 }), whole, []*pb.EventBook{first, second, third}},
-		{"bounds are inclusive", by(func(q *pb.Query) { q.LowerBound, q.UpperBound = 1, 2 }), second, []*pb.EventBook{second}},
-		{"a bound within a command", by(func(q *pb.Query) { q.LowerBound, q.UpperBound = 2, 3 }),
-			joined(part(second, 1, 2, 3), third), []*pb.EventBook{part(second, 1, 2, 3), third}},
-		{"an upper bound within a command", by(func(q *pb.Query) { q.UpperBound = 1 }),
-			joined(first, part(second, 0, 1, 2)), []*pb.EventBook{first, part(second, 0, 1, 2)}},
-		{"from_sequence", by(func(q *pb.Query) { q.FromSequence = 3 }), third, []*pb.EventBook{third}},
-		{"the higher lower bound counts", by(func(q *pb.Query) { q.FromSequence, q.LowerBound = 1, 3 }), third, []*pb.EventBook{third}},
-		{"as of the first", by(func(q *pb.Query) { q.AsOfSequence = proto.Uint32(0) }), first, []*pb.EventBook{first}},
-		{"as of a time", by(func(q *pb.Query) { q.AsOfTime = timestamppb.New(at(1)) }),
-			joined(first, part(second, 0, 1, 2)), []*pb.EventBook{first, part(second, 0, 1, 2)}},
-		{"before all time", by(func(q *pb.Query) { q.AsOfTime = timestamppb.New(at(-1)) }), none, nil},
-		{"of one correlation", by(func(q *pb.Query) { q.CorrelationId = "c1" }), under(joined(first, third), "c1"), []*pb.EventBook{first, third}},
-		{"bounds that cross", by(func(q *pb.Query) { q.LowerBound, q.UpperBound = 3, 2 }), none, nil},
-		{"beyond the end", by(func(q *pb.Query) { q.LowerBound = 4 }), none, nil},
-		{"beyond all numbers", by(func(q *pb.Query) { q.LowerBound = math.MaxUint32 }), none, nil},
+	alice, bob := called("customer", "alice"), called("customer", "bob")
+	first := w.append(t, alice, "c1", "a", "b")
+	w.append(t, bob, "c1", "x")
+	second := w.append(t, alice, "c2", "c")
+	for shape, wanted := range map[string]*pb.Query{
+		"by name":         {Domain: "customer", AggregateId: "alice"},
+		"by root":         {Domain: "customer", Root: &pb.UUID{Value: alice.key.Root[:]}},
+		"by root in text": {Domain: "customer", AggregateId: alice.key.Root.String()},
 	} {
-		w.both(c.name, c.query, c.whole, c.books...)
+		same(t, shape, []*pb.EventBook{first, second}, must(w.events(t, wanted))(t))
+		whole := &pb.EventBook{Cover: first.Cover, Pages: slices.Concat(first.Pages, second.Pages), CorrelationId: "c2", Position: second.Position}
+		same(t, shape+", whole", whole, must(w.client.GetEventBook(t.Context(), wanted))(t))
 	}
 }
 
-func TestAnAggregateIsFoundByItsName(t *testing.T) {
+func TestRangesAreInclusive(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	named := book.Key{Domain: "order", Root: book.Root("order", "o1")}
-	stored := w.append(named, 0, "c", at(0))
-	w.both("by name", &pb.Query{Domain: "order", AggregateId: "o1"}, stored, stored)
-	w.both("by the root's text", &pb.Query{Domain: "order", AggregateId: named.Root.String()}, stored, stored)
+	alice := called("customer", "alice")
+	w.append(t, alice, "c1", "0", "1")
+	w.append(t, alice, "c2", "2", "3", "4")
+	w.append(t, alice, "c1", "5")
+	at := func(seconds int) *timestamppb.Timestamp {
+		return timestamppb.New(began.Add(time.Duration(seconds) * time.Second))
+	}
+	for _, test := range []struct {
+		what  string
+		query *pb.Query
+		want  []string // a word for each book
+	}{
+		{"everything", &pb.Query{}, []string{"01", "234", "5"}},
+		{"from", &pb.Query{LowerBound: 3}, []string{"34", "5"}},
+		{"from, the other name", &pb.Query{FromSequence: 3}, []string{"34", "5"}},
+		{"the higher one", &pb.Query{LowerBound: 1, FromSequence: 4}, []string{"4", "5"}},
+		{"to", &pb.Query{UpperBound: 3}, []string{"01", "23"}},
+		{"to the end, in words", &pb.Query{UpperBound: math.MaxUint32}, []string{"01", "234", "5"}},
+		{"one", &pb.Query{LowerBound: 3, UpperBound: 3}, []string{"3"}},
+		{"the last", &pb.Query{LowerBound: 5}, []string{"5"}},
+		{"beyond the last", &pb.Query{LowerBound: 6}, nil},
+		{"upside down", &pb.Query{LowerBound: 4, UpperBound: 3}, nil},
+		{"from the highest number", &pb.Query{LowerBound: math.MaxUint32, UpperBound: math.MaxUint32}, nil},
+		{"as of the first", &pb.Query{AsOfSequence: proto.Uint32(0)}, []string{"0"}},
+		{"as of a number", &pb.Query{AsOfSequence: proto.Uint32(2), UpperBound: 4}, []string{"01", "2"}},
+		{"as of a time, inclusive", &pb.Query{AsOfTime: at(3)}, []string{"01", "23"}},
+		{"as of a time before", &pb.Query{AsOfTime: at(-1)}, nil},
+		{"as of a time far off", &pb.Query{AsOfTime: timestamppb.New(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))}, []string{"01", "234", "5"}},
+		{"of one correlation", &pb.Query{CorrelationId: "c1"}, []string{"01", "5"}},
+		{"of another one", &pb.Query{CorrelationId: "c3"}, nil},
+		{"all at once", &pb.Query{CorrelationId: "c2", AsOfTime: at(3), LowerBound: 3}, []string{"3"}},
+	} {
+		test.query.Domain, test.query.AggregateId = "customer", "alice"
+		same(t, test.what, test.want, words(must(w.events(t, test.query))(t)...))
+		whole := must(w.client.GetEventBook(t.Context(), test.query))(t)
+		same(t, test.what+", whole", strings.Join(test.want, ""), strings.Join(words(whole), ""))
+		same(t, test.what+", cover", alice.key.Cover("alice"), whole.Cover)
+	}
+}
+
+// words returns the payloads of each book.
+func words(books ...*pb.EventBook) (words []string) {
+	for _, events := range books {
+		var word strings.Builder
+		for _, page := range events.Pages {
+			word.Write(page.Event.Value)
+		}
+		words = append(words, word.String())
+	}
+	return words
 }
 
 func TestAnUnknownAggregateIsABookWithoutPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	w.both("unknown", &pb.Query{Domain: "order", Root: key(9).Cover("").Root}, &pb.EventBook{Cover: key(9).Cover("")})
+	nobody := called("customer", "nobody")
+	wanted := &pb.Query{Domain: "customer", AggregateId: "nobody"}
+	same(t, "one book", &pb.EventBook{Cover: nobody.key.Cover("")}, must(w.client.GetEventBook(t.Context(), wanted))(t))
+	same(t, "a stream", []*pb.EventBook(nil), must(w.events(t, wanted))(t))
 }
 
-func TestOnePageOfTheStoreIsNotTheEnd(t *testing.T) {
-	t.Parallel()
-	for _, counts := range [][]int{{600}, {499, 2, 500}, {500}, {1, 600, 600, 1}} {
-		t.Run(fmt.Sprint(counts), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, query.Options{})
-			var books []*pb.EventBook
-			next := 0
-			for _, count := range counts {
-				books = append(books, w.append(key(1), uint32(next), "c", times(count)...))
-				next += count
-			}
-			w.both("whole", &pb.Query{Domain: "order", Root: key(1).Cover("").Root}, joined(books...), books...)
-			// Every event but the first second's is after this time.
-			early := &pb.Query{Domain: "order", Root: key(1).Cover("").Root, AsOfTime: timestamppb.New(at(0))}
-			stream, err := w.GetEvents(t.Context(), early)
-			if got := received(t, stream, err); len(got) != len(counts) {
-				t.Errorf("%d books begin at the first second, want %d", len(got), len(counts))
-			}
-		})
-	}
-}
-
-func TestACorrelationIsListedInTheOrderOfTheLog(t *testing.T) {
+func TestACorrelationIsReadAcrossAggregates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	var books []*pb.EventBook
-	for n := range uint32(200) {
-		books = append(books, w.append(key(1), 2*n, "c1", at(0), at(1)), w.append(key(2), n, "c1", at(2)))
-		w.append(key(3), n, "c2", at(0))
-	}
-	stream, err := w.GetEvents(t.Context(), &pb.Query{CorrelationId: "c1"})
-	if diff := cmp.Diff(books, received(t, stream, err), protocmp.Transform()); diff != "" {
-		t.Error(diff)
-	}
-	stream, err = w.GetEvents(t.Context(), &pb.Query{CorrelationId: "c1", AsOfTime: timestamppb.New(at(0))})
-	if got := received(t, stream, err); len(got) != 200 || len(got[0].Pages) != 1 {
-		t.Errorf("%d books at that time", len(got))
-	}
-	stream, err = w.GetEvents(t.Context(), &pb.Query{CorrelationId: "nobody's"})
-	if got := received(t, stream, err); len(got) != 0 {
-		t.Errorf("got %v", got)
+	order, stock := called("order", "o"), called("stock", "s")
+	w.append(t, order, "c1", "a", "b")
+	w.append(t, order, "c2", "x")
+	w.append(t, stock, "c1", "c")
+	w.append(t, order, "c1", "d")
+	for _, test := range []struct {
+		what  string
+		query *pb.Query
+		want  []string
+	}{
+		{"all of it", &pb.Query{}, []string{"ab", "c", "d"}},
+		{"an empty root", &pb.Query{Root: &pb.UUID{}}, []string{"ab", "c", "d"}},
+		{"one domain's", &pb.Query{Domain: "order"}, []string{"ab", "d"}},
+		{"one aggregate's", &pb.Query{Domain: "stock", AggregateId: "s"}, []string{"c"}},
+		{"by number", &pb.Query{LowerBound: 1}, []string{"b", "d"}},
+		{"by time", &pb.Query{AsOfTime: timestamppb.New(began)}, []string{"a", "c"}},
+	} {
+		test.query.CorrelationId = "c1"
+		same(t, test.what, test.want, words(must(w.events(t, test.query))(t)...))
 	}
 }
 
-func TestSynchronizeAnswersEachQueryInOrder(t *testing.T) {
+func TestALongCorrelationIsReadInPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	first, second := w.append(key(1), 0, "c", at(0)), w.append(key(2), 0, "c", at(0))
-	stream, err := w.Synchronize(t.Context())
+	order, want := called("order", "o"), []string(nil)
+	for range 450 {
+		w.append(t, order, "c1", "a", "b", "c")
+		want = append(want, "abc")
+	}
+	same(t, "books", want, words(must(w.events(t, &pb.Query{CorrelationId: "c1"}))(t)...))
+}
+
+func TestAQueryNamesItsFaults(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, query.Options{})
+	for _, test := range []struct {
+		what    string
+		query   *pb.Query
+		want    string
+		oneOnly bool // GetEvents has no fault to find
+	}{
+		{"nothing", &pb.Query{}, `domain: found nothing, expected the name of a domain, such as "customer"`, false},
+		{"no root", &pb.Query{Domain: "customer"}, "root: found nothing, expected 16 bytes, or an aggregate_id instead", false},
+		{"a short root", &pb.Query{Domain: "customer", Root: &pb.UUID{Value: []byte("short")}}, "root.value: found 5 bytes, expected exactly 16 bytes", false},
+		{"a root of nothing", &pb.Query{Root: &pb.UUID{Value: make([]byte, 16)}, CorrelationId: "c"}, `domain: found nothing, expected the name of a domain, such as "customer"`, false},
+		{"no such time", &pb.Query{Domain: "customer", AggregateId: "a", AsOfTime: &timestamppb.Timestamp{Seconds: 7, Nanos: -1}},
+			"as_of_time: found 7 seconds and -1 nanoseconds, expected a time between the years 1 and 9999, its nanoseconds between 0 and 999999999", false},
+		{"a whole correlation", &pb.Query{CorrelationId: "c"}, "root: found nothing, expected 16 bytes, or an aggregate_id instead; for a whole correlation use GetEvents", true},
+	} {
+		_, err := w.client.GetEventBook(t.Context(), test.query)
+		told(t, test.what, codes.InvalidArgument, test.want, err)
+		if !test.oneOnly {
+			_, err = w.events(t, test.query)
+			told(t, test.what+", streamed", codes.InvalidArgument, test.want, err)
+		}
+	}
+}
+
+func told(t *testing.T, what string, code codes.Code, message string, err error) {
+	t.Helper()
+	if said := status.Convert(err); said.Code() != code || said.Message() != message {
+		t.Errorf("%s: got %v, want %s: %s", what, err, code, message)
+	}
+}
+
+func TestABookThatIsTooLargeForOneMessageSaysHowToReadIt(t *testing.T) {
+	t.Parallel()
+	alice := called("customer", "alice")
+	fill := func(w *world) *pb.EventBook {
+		for alice.next = 0; alice.next < 900; {
+			w.append(t, alice, "c", "a", "b", "c")
+		}
+		return must(w.client.GetEventBook(t.Context(), &pb.Query{Domain: "customer", AggregateId: "alice"}))(t)
+	}
+	size := proto.Size(fill(newWorld(t, query.Options{})))
+	fitting := newWorld(t, query.Options{MaxMessageBytes: size})
+	if whole := fill(fitting); proto.Size(whole) != size {
+		t.Errorf("%d bytes where there were %d", proto.Size(whole), size)
+	}
+	tight := newWorld(t, query.Options{MaxMessageBytes: size - 1})
+	for alice.next = 0; alice.next < 900; {
+		tight.append(t, alice, "c", "a", "b", "c")
+	}
+	_, err := tight.client.GetEventBook(t.Context(), &pb.Query{Domain: "customer", AggregateId: "alice"})
+	said := status.Convert(err)
+	if said.Code() != codes.ResourceExhausted || !strings.Contains(said.Message(), "ask for fewer with lower_bound and upper_bound, or use GetEvents") {
+		t.Errorf("got %v", err)
+	}
+	part := must(tight.client.GetEventBook(t.Context(), &pb.Query{Domain: "customer", AggregateId: "alice", LowerBound: 1}))(t)
+	if len(part.Pages) != 899 {
+		t.Errorf("%d pages of the part that fits", len(part.Pages))
+	}
+}
+
+func TestCommandsStayWholeWhereverAReadEnds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(t, query.Options{})
+		alice := called("customer", "alice")
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 20), rapid.IntRange(1, 1100)), 1, 8).Draw(r, "sizes")
+		bytes := rapid.SampledFrom([]int{0, 30, 9000}).Draw(r, "bytes")
+		var want []*pb.EventBook
+		for _, size := range sizes {
+			want = append(want, w.append(t, alice, "c", slices.Repeat([]string{strings.Repeat("x", bytes)}, size)...))
+		}
+		got := must(w.events(t, &pb.Query{Domain: "customer", AggregateId: "alice"}))(t)
+		if !slices.EqualFunc(want, got, func(a, b *pb.EventBook) bool { return proto.Equal(a, b) }) {
+			r.Fatalf("%d books, want %d of the sizes %v", len(got), len(want), sizes)
+		}
+		if err := w.store.Close(); err != nil {
+			r.Fatal(err)
+		}
+	})
+}
+
+func TestNeverTheWholeAggregateIsInMemory(t *testing.T) {
+	t.Parallel()
+	const size, most = 64 << 10, 2 << 20
+	w := newWorld(t, query.Options{})
+	alice := called("customer", "alice")
+	for range 150 {
+		w.append(t, alice, "c", strings.Repeat("x", size))
+	}
+	if books := must(w.events(t, &pb.Query{Domain: "customer", AggregateId: "alice"}))(t); len(books) != 150 {
+		t.Errorf("%d books", len(books))
+	}
+	if largest := slices.Max(w.reads.bytes); largest > most {
+		t.Errorf("%d bytes were read at once: %d", largest, w.reads.bytes)
+	}
+}
+
+func TestSmallEventsAreReadManyAtATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, query.Options{})
+	alice := called("customer", "alice")
+	for range 50 {
+		w.append(t, alice, "c", slices.Repeat([]string{"x"}, 20)...)
+	}
+	must(w.events(t, &pb.Query{Domain: "customer", AggregateId: "alice"}))(t)
+	if len(w.reads.bytes) > 3 {
+		t.Errorf("%d reads for 1000 events", len(w.reads.bytes))
+	}
+}
+
+func TestEveryAggregateIsListedOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, query.Options{})
+	var want []*pb.AggregateRoot
+	for i := range 1100 {
+		named := called([]string{"a", "b", "ab"}[i%3], uuid.NewString())
+		if i%2 == 0 {
+			named = called("customer", "number "+uuid.NewString())
+		} else {
+			named.name = ""
+		}
+		w.append(t, named, "c", "x")
+		want = append(want, &pb.AggregateRoot{Domain: named.key.Domain, Root: named.key.Cover("").Root, AggregateId: named.name})
+	}
+	slices.SortFunc(want, func(a, b *pb.AggregateRoot) int {
+		return strings.Compare(a.Domain+"\x00"+string(a.Root.Value), b.Domain+"\x00"+string(b.Root.Value))
+	})
+	stream, err := w.client.GetAggregateRoots(t.Context(), &emptypb.Empty{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ cover, want *pb.EventBook }{{second, second}, {first, first}, {second, second}} {
-		if err := stream.Send(&pb.Query{Domain: "order", Root: c.cover.Cover.Root}); err != nil {
+	same(t, "aggregates", want, must(all(stream))(t))
+}
+
+func TestSynchronizeAnswersOneQueryAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, query.Options{})
+	w.append(t, called("customer", "alice"), "c", "a")
+	w.append(t, called("customer", "bob"), "c", "b")
+	stream, err := w.client.Synchronize(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, name := range []string{"bob", "alice", "bob", "nobody"} {
+		if err := stream.Send(&pb.Query{Domain: "customer", AggregateId: name}); err != nil {
 			t.Fatal(err)
 		}
-		got, err := stream.Recv()
-		if diff := cmp.Diff(c.want, got, protocmp.Transform()); diff != "" || err != nil {
-			t.Errorf("%v %s", err, diff)
-		}
+		got = append(got, words(must(stream.Recv())(t))...)
 	}
+	same(t, "answers", []string{"b", "a", "b", ""}, got)
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("ended with %v", err)
+		t.Errorf("the stream ended with %v", err)
 	}
 }
 
-func TestAllAggregatesAreListed(t *testing.T) {
+func TestSynchronizeEndsWithTheFirstFault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	var want []*pb.AggregateRoot
-	for n := range 501 {
-		root := uuid.UUID{13: byte(n >> 8), 14: byte(n), 15: 7}
-		w.append(book.Key{Domain: "order", Root: root}, 0, "c", at(0))
-		want = append(want, &pb.AggregateRoot{Domain: "order", Root: &pb.UUID{Value: root[:]}, AggregateId: "o7"})
+	stream, err := w.client.Synchronize(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	stream, err := w.GetAggregateRoots(t.Context(), &emptypb.Empty{})
-	if diff := cmp.Diff(want, received(t, stream, err), protocmp.Transform()); diff != "" {
-		t.Error(diff)
+	if err := stream.Send(&pb.Query{Domain: "customer"}); err != nil {
+		t.Fatal(err)
 	}
+	_, err = stream.Recv()
+	told(t, "no root", codes.InvalidArgument, "root: found nothing, expected 16 bytes, or an aggregate_id instead", err)
 }
 
-func TestInvalidQueriesAreRefused(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, query.Options{})
-	for want, query := range map[string]*pb.Query{
-		`domain: found nothing, expected the name of a domain, such as "customer"`: {Root: key(1).Cover("").Root},
-		"root: found nothing, expected 16 bytes, or an aggregate_id instead":       {Domain: "order"},
-		"root.value: found 3 bytes, expected exactly 16 bytes":                     {Domain: "order", Root: &pb.UUID{Value: []byte("abc")}},
-		"root.value: found 17 bytes, expected exactly 16 bytes":                    {Domain: "order", Root: &pb.UUID{Value: make([]byte, 17)}, CorrelationId: "c"},
-	} {
-		_, err := w.GetEventBook(t.Context(), query)
-		w.refused("GetEventBook", err, codes.InvalidArgument, want)
-		stream, err := w.GetEvents(t.Context(), query)
-		if err == nil {
-			_, err = stream.Recv()
-		}
-		w.refused("GetEvents", err, codes.InvalidArgument, want)
-		both, err := w.Synchronize(t.Context())
-		if err == nil {
-			err = both.Send(query)
-		}
-		if err == nil {
-			_, err = both.Recv()
-		}
-		w.refused("Synchronize", err, codes.InvalidArgument, want)
-	}
-	// A correlation across aggregates is for GetEvents only.
-	_, err := w.GetEventBook(t.Context(), &pb.Query{CorrelationId: "c"})
-	w.refused("GetEventBook", err, codes.InvalidArgument, `domain: found nothing, expected the name of a domain, such as "customer"`)
-}
-
-func (w *world) refused(call string, err error, code codes.Code, message string) {
-	w.Helper()
-	if said := status.Convert(err); said.Code() != code || !strings.HasPrefix(said.Message(), message) {
-		w.Errorf("%s: got %v, want %s: %s", call, err, code, message)
-	}
-}
-
-func TestABookThatIsTooLargeIsRefusedWithAWayOut(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, query.Options{})
-	whole := joined(w.append(key(1), 0, "c", times(300)...), w.append(key(1), 300, "c", times(300)...))
-	for limit, want := range map[int]codes.Code{proto.Size(whole): codes.OK, proto.Size(whole) - 1: codes.ResourceExhausted} {
-		memory := transport.NewMemory()
-		pb.RegisterEventQueryServer(memory, query.New(query.Options{Store: w.store, MaxMessageBytes: limit}))
-		_, err := pb.NewEventQueryClient(memory).GetEventBook(t.Context(), &pb.Query{Domain: "order", Root: key(1).Cover("").Root})
-		if want == codes.OK && err == nil {
-			continue
-		}
-		w.refused("GetEventBook", err, want, fmt.Sprintf("the events of %s that were asked for take more than %d bytes, the limit of one message: "+
-			"ask for fewer with lower_bound and upper_bound, or use GetEvents", key(1), limit))
-	}
-}
-
-// counting tells how far a stream got.
-type counting struct {
-	query.Store
-	reads chan struct{}
+// leaving serves as the role does and tells when a call has ended.
+type leaving struct {
+	*query.Server
 	ended chan error
 }
 
-func (c counting) Events(ctx context.Context, key book.Key, wanted eventstore.Range) ([]eventstore.Event, error) {
-	events, err := c.Store.Events(ctx, key, wanted)
-	if err != nil {
-		c.ended <- err
-		return nil, err
-	}
-	select {
-	case c.reads <- struct{}{}:
-	case <-ctx.Done():
-		c.ended <- ctx.Err()
-		return nil, ctx.Err()
-	}
-	return events, nil
+func (l leaving) GetEvents(wanted *pb.Query, stream grpc.ServerStreamingServer[pb.EventBook]) error {
+	err := l.Server.GetEvents(wanted, stream)
+	l.ended <- err
+	return err
 }
 
-func TestAClientThatLeavesStopsALongStream(t *testing.T) {
+func TestReadingStopsWhenTheClientLeaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
-	for n := range uint32(4) {
-		w.append(key(1), 500*n, "c", times(500)...)
+	alice := called("customer", "alice")
+	for range 3000 {
+		w.append(t, alice, "c", "x")
 	}
-	slow := counting{w.store, make(chan struct{}), make(chan error, 1)}
-	memory := transport.NewMemory()
-	pb.RegisterEventQueryServer(memory, query.New(query.Options{Store: slow}))
+	conn, ended := transport.NewMemory(), make(chan error, 1)
+	pb.RegisterEventQueryServer(conn, leaving{query.New(query.Options{Store: w.reads}), ended})
 	ctx, leave := context.WithCancel(t.Context())
-	stream, err := pb.NewEventQueryClient(memory).GetEvents(ctx, &pb.Query{Domain: "order", Root: key(1).Cover("").Root})
+	stream, err := pb.NewEventQueryClient(conn).GetEvents(ctx, &pb.Query{Domain: "customer", AggregateId: "alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-slow.reads
-	<-slow.reads
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
+	must(stream.Recv())(t)
 	leave()
-	select {
-	case err := <-slow.ended:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("the role read on until %v", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("the role works on for nobody")
+	if err := <-ended; status.Code(err) != codes.Canceled {
+		t.Errorf("the call ended with %v", err)
+	}
+	if reads := len(w.reads.bytes); reads > 3 {
+		t.Errorf("%d reads for a client that took one book", reads)
 	}
 }
 
-func TestAStoreThatIsClosedIsUnavailable(t *testing.T) {
+func TestAClosedStoreIsUnavailable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, query.Options{})
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.GetEventBook(t.Context(), &pb.Query{Domain: "order", AggregateId: "o"})
-	if status.Code(err) != codes.Unavailable {
-		t.Errorf("GetEventBook: %v", err)
+	wanted := &pb.Query{Domain: "customer", AggregateId: "alice"}
+	_, one := w.client.GetEventBook(t.Context(), wanted)
+	_, many := w.events(t, wanted)
+	_, correlated := w.events(t, &pb.Query{CorrelationId: "c"})
+	stream, err := w.client.GetAggregateRoots(t.Context(), &emptypb.Empty{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	stream, err := w.GetAggregateRoots(t.Context(), &emptypb.Empty{})
-	if err == nil {
-		_, err = stream.Recv()
+	_, roots := all(stream)
+	for what, err := range map[string]error{"one": one, "many": many, "correlated": correlated, "roots": roots} {
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
-	if status.Code(err) != codes.Unavailable {
-		t.Errorf("GetAggregateRoots: %v", err)
+}
+
+func FuzzQuery(f *testing.F) {
+	w := newWorld(f, query.Options{})
+	alice := called("customer", "alice")
+	w.append(f, alice, "c1", "a", "b")
+	w.append(f, alice, "c2", "c", "d")
+	for _, wanted := range []*pb.Query{
+		{}, {Domain: "customer", AggregateId: "alice", LowerBound: 1, UpperBound: 2},
+		{Domain: "customer", Root: &pb.UUID{Value: alice.key.Root[:]}, AsOfTime: timestamppb.New(began), AsOfSequence: proto.Uint32(2)},
+		{CorrelationId: "c1"}, {Domain: "customer", AggregateId: "alice", CorrelationId: "c2", FromSequence: math.MaxUint32},
+	} {
+		data, err := proto.Marshal(wanted)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		wanted := &pb.Query{}
+		if proto.Unmarshal(data, wanted) != nil {
+			return
+		}
+		books, err := w.events(t, wanted)
+		if err != nil && status.Code(err) != codes.InvalidArgument {
+			t.Fatalf("%v: %v", wanted, err)
+		}
+		from, to := book.Bounds(wanted)
+		for _, events := range books {
+			if wanted.CorrelationId != "" && events.CorrelationId != wanted.CorrelationId {
+				t.Errorf("%v answered with correlation %s", wanted, events.CorrelationId)
+			}
+			for _, page := range events.Pages {
+				if number := page.GetNum(); number < from || number > to {
+					t.Errorf("%v answered with number %d", wanted, number)
+				}
+			}
+		}
+		whole, err := w.client.GetEventBook(t.Context(), wanted)
+		if err != nil && status.Code(err) != codes.InvalidArgument {
+			t.Fatalf("%v: %v", wanted, err)
+		}
+		if streamed := strings.Join(words(books...), ""); err == nil && strings.Join(words(whole), "") != streamed {
+			t.Errorf("%v answered with %v as one book and %q as several", wanted, whole, streamed)
+		}
+	})
 }

@@ -86,9 +86,9 @@ func TestTheGalleryDoesWhatItSays(t *testing.T) {
 		"LeavesAGap":        {runtimetest.LeavesAGap, answer(func(e *pb.EventBook) { num(e, 3) })},
 		"AnswersNothing":    {runtimetest.AnswersNothing, &pb.BusinessResponse{}},
 		"Revokes":           {runtimetest.Revokes(revocation), &pb.BusinessResponse{Result: &pb.BusinessResponse_Revocation{Revocation: revocation}}},
-		"AnswersHugely": {runtimetest.AnswersHugely(1 << 20), answer(func(e *pb.EventBook) {
+		"AnswersHugely": {runtimetest.AnswersHugely(1 << 10), answer(func(e *pb.EventBook) {
 			e.Pages = []*pb.EventPage{runtimetest.Event("type.googleapis.com/Huge")}
-			e.Pages[0].Event.Value = bytes.Repeat([]byte{0}, 1<<20)
+			e.Pages[0].Event.Value = bytes.Repeat([]byte{0}, 1<<10)
 		})},
 	} {
 		t.Run(name, func(t *testing.T) {
