@@ -34,7 +34,8 @@ func (w *world) commandSteps(steps *godog.ScenarioContext) {
 	steps.Step(`^the answer holds no events$`, w.answerHoldsNone)
 	steps.Step(`^the answer is the same as the first$`, w.sameAsFirst)
 	steps.Step(`^all (\d+) commands are accepted$`, w.allAccepted)
-	steps.Step(`^exactly (\d+) of the (\d+) commands is accepted and the others fail with ([A-Z_]+)$`, w.someAccepted)
+	steps.Step(`^exactly (\d+) of the (\d+) commands (?:is|are) accepted and the others fail with ([A-Z_]+)$`, w.someAccepted)
+	steps.Step(`^(\d+) commands have been answered$`, w.answered)
 	steps.Step(`^the answer holds projections of (.+)$`, w.answerHoldsProjections)
 }
 
@@ -183,6 +184,7 @@ func (w *world) begun(o *order) *outcome {
 	w.outcomes = append(w.outcomes, sent)
 	conn := w.conns[o.role]
 	go func() {
+		defer w.happen.fire()
 		defer close(sent.done)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), o.deadline)
 		defer cancel()
@@ -367,6 +369,24 @@ func (w *world) someAccepted(accepted, count int, code string) error {
 		return fmt.Errorf("they ended with %v", found)
 	}
 	return nil
+}
+
+// answered waits until so many commands have been answered.
+func (w *world) answered(count int) error {
+	return w.until(func() error {
+		answered := 0
+		for _, sent := range w.outcomes {
+			select {
+			case <-sent.done:
+				answered++
+			default:
+			}
+		}
+		if answered < count {
+			return fmt.Errorf("%d have been", answered)
+		}
+		return nil
+	})
 }
 
 func (w *world) answerHoldsProjections(names string) error {

@@ -176,6 +176,11 @@ var fields = map[string]func(command *pb.CommandBook, value string) error{
 		c.Pages = append(c.Pages, &pb.CommandPage{})
 		return nil
 	},
+	"unknown_field": func(c *pb.CommandBook, value string) error {
+		raw, err := hex.DecodeString(value)
+		c.ProtoReflect().SetUnknown(raw)
+		return err
+	},
 	"correlation_id":  func(c *pb.CommandBook, value string) error { c.CorrelationId = value; return nil },
 	"auto_resequence": func(c *pb.CommandBook, value string) error { c.AutoResequence = value == "true"; return nil },
 	"fact":            func(c *pb.CommandBook, value string) error { c.Fact = value == "true"; return nil },

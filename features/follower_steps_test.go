@@ -47,18 +47,18 @@ func (w *world) wants(follower *standIn, domain string) {
 	if domain != "" {
 		configured.Domains = []string{domain}
 	}
-	w.followers[follower.kind+follower.name] = configured
+	w.configs[follower.kind+follower.name] = configured
 }
 
 func (w *world) projectorThat(name, domain, what string) {
 	w.addProjector(name, domain)
-	configured := w.followers["projector"+name]
+	configured := w.configs["projector"+name]
 	if what == "is synchronous" {
 		configured.Synchronous = true
 	} else {
 		configured.History = "full"
 	}
-	w.followers["projector"+name] = configured
+	w.configs["projector"+name] = configured
 }
 
 func (w *world) refuses(kind, name, event, code, message string) error {

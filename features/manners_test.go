@@ -43,6 +43,12 @@ var manners = []manner{
 	{regexp.MustCompile(`^leaves a gap$`), always(runtimetest.LeavesAGap)},
 	{regexp.MustCompile(`^never answers$`), always(runtimetest.NeverAnswers)},
 	{regexp.MustCompile(`^answers with nothing$`), always(runtimetest.AnswersNothing)},
+	{regexp.MustCompile(`^starts over$`), always(runtimetest.StartsOver)},
+	{regexp.MustCompile(`^answers with an empty page$`), always(runtimetest.LeavesEventOut)},
+	{regexp.MustCompile(`^answers for another domain$`), always(runtimetest.AnswersForAnotherDomain)},
+	{regexp.MustCompile(`^names its domain only$`), always(runtimetest.NamesDomainOnly)},
+	{regexp.MustCompile(`^sets its own times$`), always(runtimetest.SetsTimes)},
+	{regexp.MustCompile(`^answers with unknown fields$`), always(runtimetest.AddsUnknownFields)},
 	{regexp.MustCompile(`^writes type URLs like "([^"]*)"$`), func(words []string) (runtimetest.Rules, error) {
 		return runtimetest.WithPrefix(words[1]), nil
 	}},

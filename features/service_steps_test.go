@@ -1,10 +1,13 @@
 package features_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cucumber/godog"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -23,6 +26,8 @@ func (w *world) serviceSteps(steps *godog.ScenarioContext) {
 	steps.Step(`^the `+someService+` is at work$`, w.isAtWork)
 	steps.Step(`^the `+someService+` is down$`, w.isDown)
 	steps.Step(`^the `+someService+` is up again$`, w.with(func(s *standIn) { s.service.Start() }))
+	steps.Step(`^the business logic of "([^"]*)" may take (\w+)$`, w.mayTake)
+	steps.Step(`^the health of the (gateway|aggregate|query|stream) comes to be (SERVING|NOT_SERVING)$`, w.healthComesToBe)
 	steps.Step(`^the call of the `+someService+` is given up$`, w.callIsGivenUp)
 	steps.Step(`^the business logic receives the command with (\d+) prior events?$`, w.receivesPriorEvents)
 	steps.Step(`^the business logic receives the command with a snapshot at (\d+) and (\d+) later events?$`, w.receivesSnapshot)
@@ -113,6 +118,34 @@ func (w *world) callIsGivenUp(kind, name string) error {
 		}
 		return nil
 	})
+}
+
+// mayTake limits how long the service has for one call.
+func (w *world) mayTake(domain, text string) (err error) {
+	service := w.domain(domain)
+	configured := w.configs[service.kind+service.name]
+	configured.Timeout, err = time.ParseDuration(text)
+	w.configs[service.kind+service.name] = configured
+	return err
+}
+
+func (w *world) healthComesToBe(role, wanted string) error {
+	conn, err := w.door(role)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	stream, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		return err
+	}
+	for {
+		health, err := stream.Recv()
+		if err != nil || health.Status.String() == wanted {
+			return err
+		}
+	}
 }
 
 // isAtWork says what is missing while nobody waits for the stand-in's answer.

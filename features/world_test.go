@@ -36,7 +36,7 @@ type world struct {
 	domains    []*standIn
 	projectors []*standIn
 	sagas      []*standIn
-	followers  map[string]config.Service // how projectors and sagas are configured
+	configs    map[string]config.Service // how the services are configured
 	prior      []eventstore.Append       // stored before the node runs
 	bus        *watchedBus
 
@@ -57,7 +57,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	happen := newSignal()
 	return &world{
-		t: t, happen: happen, conns: map[string]*grpc.ClientConn{}, streams: map[string]*streamed{}, followers: map[string]config.Service{},
+		t: t, happen: happen, conns: map[string]*grpc.ClientConn{}, streams: map[string]*streamed{}, configs: map[string]config.Service{},
 		homes: map[string]string{},
 		bus:   &watchedBus{happen: happen, acked: map[string]uint64{}},
 	}
@@ -153,7 +153,7 @@ func (w *world) configure(c *config.Config) {
 }
 
 func (w *world) configured(service *standIn) config.Service {
-	configured := w.followers[service.kind+service.name]
+	configured := w.configs[service.kind+service.name]
 	configured.Name, configured.Address = service.name, service.service.Address()
 	return configured
 }

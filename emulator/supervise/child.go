@@ -105,6 +105,7 @@ func (c *child) clean() {
 	killGroup(c.pid)
 	<-c.exited
 	awaitGone(c.pid, time.Now().Add(2*time.Second))
+	reapOrphans(c.pid)
 	c.group.guardian.forget(c.pid)
 	_ = c.output.SetReadDeadline(time.Now().Add(drainTime))
 	<-c.read

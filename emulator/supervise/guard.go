@@ -124,11 +124,18 @@ func (w *ward) awaitParent() {
 	}
 }
 
-// removeDead removes a socket unless somebody answers there: the next angz may
-// be up already.
+// removeDead removes a socket unless somebody goes on answering there: the next
+// angz may be up already.
 func removeDead(path string) error {
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		return conn.Close()
+	for range 10 {
+		conn, err := net.DialTimeout("unix", path, time.Second)
+		if err != nil {
+			return removeSocket(path)
+		}
+		_ = conn.Close()
+		// A process that was being made when angz died has its files for a
+		// moment longer.
+		time.Sleep(10 * time.Millisecond)
 	}
-	return removeSocket(path)
+	return nil
 }

@@ -138,13 +138,23 @@ func Holder(address string) (string, bool) {
 	if len(inodes) == 0 {
 		return "", false
 	}
+	// A child of the one who opened the socket may have it as well.
+	var oldest string
+	var since uint64
 	for _, pid := range processes() {
-		if holds(pid, inodes) {
-			command, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-			return fmt.Sprintf("process %s (%s)", pid, shownCommand(command)), true
+		started, ok := readStat(pid)
+		if !ok || !holds(pid, inodes) {
+			continue
+		}
+		if ticks, err := strconv.ParseUint(started.start, 10, 64); err == nil && (oldest == "" || ticks < since) {
+			oldest, since = pid, ticks
 		}
 	}
-	return "", false
+	if oldest == "" {
+		return "", false
+	}
+	command, _ := os.ReadFile("/proc/" + oldest + "/cmdline")
+	return fmt.Sprintf("process %s (%s)", oldest, shownCommand(command)), true
 }
 
 // listeners adds the inodes of sockets that listen on a port, from the text of

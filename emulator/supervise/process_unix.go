@@ -60,16 +60,18 @@ func terminateGroup(group int) { _ = unix.Kill(-group, unix.SIGTERM) }
 func killGroup(group int) { _ = unix.Kill(-group, unix.SIGKILL) }
 
 // groupAlive reports whether a process of the group is still running.
-func groupAlive(group int) bool {
-	// Orphans fall to process 1, which angz is in some containers.
-	var status unix.WaitStatus
+func groupAlive(group int) bool { return unix.Kill(-group, 0) == nil && hasMembers(group) }
+
+// reapOrphans takes the dead members of a group out of the process table, whose
+// parents were members too: they fall to process 1, which angz is in containers.
+// The first process of the group must have been waited for.
+func reapOrphans(group int) {
 	for {
-		pid, err := unix.Wait4(-group, &status, unix.WNOHANG, nil)
+		pid, err := unix.Wait4(-group, nil, unix.WNOHANG, nil)
 		if pid <= 0 && !errors.Is(err, unix.EINTR) {
-			break
+			return
 		}
 	}
-	return unix.Kill(-group, 0) == nil && hasMembers(group)
 }
 
 // detach makes a process the first of a session of its own, out of reach of the

@@ -21,7 +21,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"pgregory.net/rapid"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -65,8 +64,9 @@ func newWorld(t testing.TB, options query.Options) *world {
 type reads struct {
 	query.Store
 
-	mu    sync.Mutex
-	bytes []int
+	mu     sync.Mutex
+	bytes  []int
+	onRead func()
 }
 
 func (r *reads) Events(ctx context.Context, key book.Key, wanted eventstore.Range) ([]eventstore.Event, error) {
@@ -78,6 +78,9 @@ func (r *reads) Events(ctx context.Context, key book.Key, wanted eventstore.Rang
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bytes = append(r.bytes, bytes)
+	if r.onRead != nil {
+		r.onRead()
+	}
 	return events, err
 }
 
@@ -336,25 +339,40 @@ func TestABookThatIsTooLargeForOneMessageSaysHowToReadIt(t *testing.T) {
 	}
 }
 
+// The first read ends after 16 events, the ones after it after 500.
 func TestCommandsStayWholeWhereverAReadEnds(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(r *rapid.T) {
-		w := newWorld(t, query.Options{})
-		alice := called("customer", "alice")
-		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 20), rapid.IntRange(1, 1100)), 1, 8).Draw(r, "sizes")
-		bytes := rapid.SampledFrom([]int{0, 30, 9000}).Draw(r, "bytes")
-		var want []*pb.EventBook
-		for _, size := range sizes {
-			want = append(want, w.append(t, alice, "c", slices.Repeat([]string{strings.Repeat("x", bytes)}, size)...))
-		}
-		got := must(w.events(t, &pb.Query{Domain: "customer", AggregateId: "alice"}))(t)
-		if !slices.EqualFunc(want, got, func(a, b *pb.EventBook) bool { return proto.Equal(a, b) }) {
-			r.Fatalf("%d books, want %d of the sizes %v", len(got), len(want), sizes)
-		}
-		if err := w.store.Close(); err != nil {
-			r.Fatal(err)
-		}
-	})
+	for _, test := range []struct {
+		what  string
+		sizes []int
+		bytes int
+	}{
+		{"between two commands", []int{16, 1}, 1},
+		{"after the last one", []int{16}, 1},
+		{"within a command", []int{15, 3, 1}, 1},
+		{"within the last command", []int{1, 20}, 1},
+		{"twice within a command", []int{700, 2}, 1},
+		{"at every place", []int{10, 10, 490, 10, 499, 3}, 1},
+		{"after each large event", []int{3, 20, 2, 40, 1}, 50_000},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, query.Options{})
+			alice := called("customer", "alice")
+			var want []*pb.EventBook
+			for _, size := range test.sizes {
+				want = append(want, w.append(t, alice, "c", slices.Repeat([]string{strings.Repeat("x", test.bytes)}, size)...))
+			}
+			// A range that ends with the last event must not lose what is held
+			// back for it.
+			for _, upper := range []uint32{0, alice.next - 1, alice.next} {
+				got := must(w.events(t, &pb.Query{Domain: "customer", AggregateId: "alice", UpperBound: upper}))(t)
+				if !slices.EqualFunc(want, got, func(a, b *pb.EventBook) bool { return proto.Equal(a, b) }) {
+					t.Errorf("up to %d: %d books, want %d", upper, len(got), len(want))
+				}
+			}
+		})
+	}
 }
 
 func TestNeverTheWholeAggregateIsInMemory(t *testing.T) {
@@ -482,6 +500,21 @@ func TestReadingStopsWhenTheClientLeaves(t *testing.T) {
 	}
 	if reads := len(w.reads.bytes); reads > 3 {
 		t.Errorf("%d reads for a client that took one book", reads)
+	}
+}
+
+func TestReadingStopsWhenTheClientLeavesAndNothingWasFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, query.Options{})
+	alice := called("customer", "alice")
+	for range 40 {
+		w.append(t, alice, "c", slices.Repeat([]string{"x"}, 50)...)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	w.reads.onRead = leave
+	_, err := query.New(query.Options{Store: w.reads}).GetEventBook(ctx, &pb.Query{Domain: "customer", AggregateId: "alice", CorrelationId: "another"})
+	if status.Code(err) != codes.Canceled || len(w.reads.bytes) > 2 {
+		t.Errorf("%d reads after the client had left, then %v", len(w.reads.bytes), err)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -98,6 +100,51 @@ func AnswersForAnother(_ context.Context, request *pb.ContextualCommand) (*pb.Bu
 // LeavesAGap numbers its first event one too high.
 func LeavesAGap(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
 	return Answer(request, numbered(done(request, "type.googleapis.com/"), uint32(len(request.Events.GetPages()))+1)...), nil
+}
+
+// AnswersForAnotherDomain answers as if another domain had been asked.
+func AnswersForAnotherDomain(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	answer := Answer(request, done(request, "type.googleapis.com/")...)
+	answer.GetEvents().Cover = &pb.Cover{Domain: "elsewhere", Root: request.Command.Cover.Root}
+	return answer, nil
+}
+
+// NamesDomainOnly answers with a cover that holds the domain and no root.
+func NamesDomainOnly(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	answer := Answer(request, done(request, "type.googleapis.com/")...)
+	answer.GetEvents().Cover = &pb.Cover{Domain: request.Command.Cover.Domain}
+	return answer, nil
+}
+
+// StartsOver numbers its events from 0 whatever the history.
+func StartsOver(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	return Answer(request, numbered(done(request, "type.googleapis.com/"), 0)...), nil
+}
+
+// LeavesEventOut answers with a page that carries no event.
+func LeavesEventOut(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	return Answer(request, &pb.EventPage{}), nil
+}
+
+// SetsTimes says itself when its events happened.
+func SetsTimes(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	pages := done(request, "type.googleapis.com/")
+	for _, page := range pages {
+		page.CreatedAt = &timestamppb.Timestamp{Seconds: 1705312800}
+	}
+	return Answer(request, pages...), nil
+}
+
+// AddsUnknownFields speaks a newer version of the contract.
+func AddsUnknownFields(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 7)
+	answer := Answer(request, done(request, "type.googleapis.com/")...)
+	answer.ProtoReflect().SetUnknown(unknown)
+	answer.GetEvents().ProtoReflect().SetUnknown(unknown)
+	for _, page := range answer.GetEvents().Pages {
+		page.ProtoReflect().SetUnknown(unknown)
+	}
+	return answer, nil
 }
 
 // AnswersHugely answers with one event of the given size.

@@ -59,7 +59,7 @@ func NewServer(options ServerOptions) *Server {
 		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{s.recoverUnary}, options.Unary...)...),
 		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{s.recoverStream}, options.Stream...)...),
 		grpc.MaxRecvMsgSize(options.MaxMessageBytes), grpc.MaxSendMsgSize(options.MaxMessageBytes),
-		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(1<<20), grpc.SharedWriteBuffer(true),
+		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(1<<20),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	s.SetServing(false)
