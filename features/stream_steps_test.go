@@ -196,7 +196,7 @@ func (w *world) endsAndSays(who, code, part string) error {
 // manyAppends stores books that one correlation joins, on several aggregates
 // side by side.
 func (w *world) manyAppends(count int, correlation string) error {
-	const writers = 8
+	const writers = 50
 	failed := make(chan error, writers)
 	for writer := range writers {
 		go func() { failed <- w.appendMany(writer, count/writers, correlation) }()

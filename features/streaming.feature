@@ -143,7 +143,7 @@ Feature: Streaming
 
   Scenario: A slow subscriber is told that it was dropped
     When I subscribe to correlation "bulk" without reading
-    And other processes append 3000 events of 1 KiB with correlation id "bulk"
+    And other processes append 1500 events of 1 KiB with correlation id "bulk"
     And everything has settled
     And I begin to read
     Then my stream ends with RESOURCE_EXHAUSTED and says "dropped from the events of correlation bulk"

@@ -58,7 +58,7 @@ Feature: Sync modes
 
   Scenario Outline: A deadline that passes while waiting says that the events are stored
     Given the <service> is held
-    When I send a "Place" command for aggregate "order-1" in mode <mode> within 1s
+    When I send a "Place" command for aggregate "order-1" in mode <mode> within 4s
     Then the command fails with DEADLINE_EXCEEDED and says "are stored"
     And 1 event total exists for aggregate "order-1"
 

@@ -161,6 +161,9 @@ func (w *world) configured(service *standIn) config.Service {
 func (w *world) dial() error {
 	for _, endpoint := range w.node.Endpoints() {
 		conn, err := grpc.NewClient("passthrough:///"+endpoint.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			// A fixed window: how much a client takes without reading must not
+			// depend on how fast it was before.
+			grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16),
 			grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(64<<20), grpc.MaxCallRecvMsgSize(64<<20)))
 		if err != nil {
 			return err

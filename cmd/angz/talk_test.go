@@ -179,7 +179,7 @@ func TestTalkingToARunningSystem(t *testing.T) {
 		},
 		"send what takes too long": {
 			args: []string{"send", "customer", "alice", "Wait", "--timeout", "300ms"},
-			want: seen{Code: 1, Err: "error: angz at SOCKET did not answer in time (context deadline exceeded) (DEADLINE_EXCEEDED)\n" +
+			want: seen{Code: 1, Err: "error: angz at SOCKET did not answer within 300ms (DEADLINE_EXCEEDED)\n" +
 				"the events may be stored all the same: see \"angz events\", or give more time with --timeout\n"},
 		},
 		"events": {

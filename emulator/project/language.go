@@ -56,16 +56,26 @@ func Language(dir string, commands ...string) string {
 
 // languageOf looks at the programs and files that a command names.
 func languageOf(command string) string {
-	words := strings.FieldsFunc(command, func(r rune) bool { return strings.ContainsRune(" \t\n;&|()'\"", r) })
-	for _, word := range words {
-		program := filepath.Base(word)
-		if trimmed := strings.TrimRight(program, "0123456789."); trimmed == "python" {
-			program = trimmed
+	found := ""
+	for _, word := range strings.FieldsFunc(command, func(r rune) bool { return strings.ContainsRune(" \t\n;&|()'\"", r) }) {
+		switch name := languageOfWord(filepath.Base(word)); name {
+		case "":
+		case "JavaScript":
+			found = name // unless a later word shows that it is TypeScript
+		default:
+			return name
 		}
-		for _, candidate := range languages {
-			if slices.Contains(candidate.programs, program) || slices.Contains(candidate.endings, filepath.Ext(program)) {
-				return candidate.name
-			}
+	}
+	return found
+}
+
+func languageOfWord(word string) string {
+	if program := strings.TrimRight(word, "0123456789."); program == "python" {
+		word = program
+	}
+	for _, candidate := range languages {
+		if slices.Contains(candidate.programs, word) || slices.Contains(candidate.endings, filepath.Ext(word)) {
+			return candidate.name
 		}
 	}
 	return ""

@@ -34,7 +34,7 @@ func awaitGone(t *testing.T, pid int) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	for deadline := time.Now().Add(2 * time.Second); ; {
+	for deadline := time.Now().Add(20 * time.Second); ; {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Until(deadline).Milliseconds()))
 		if err == unix.EINTR {
 			continue

@@ -71,7 +71,7 @@ func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	if !limited {
 		return context.WithCancel(ctx)
 	}
-	spare := min(time.Until(deadline)/5, 200*time.Millisecond)
+	spare := min(time.Until(deadline)/5, 500*time.Millisecond)
 	return context.WithDeadline(ctx, deadline.Add(-spare))
 }
 

@@ -421,6 +421,47 @@ func TestADeadLetterThatDoesNotBlock(t *testing.T) {
 	}
 }
 
+func TestADeadLetterOfEventsHandedOverDirectly(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	w := newWorld(t, func(road bus.Publisher) bus.Publisher { return gate{road, open} })
+	c := newComponent(func(events *pb.EventBook) error {
+		if book.First(events) == 0 {
+			return &delivery.Park{Subscription: "test/aside", Reason: "look at this"}
+		}
+		return nil
+	})
+	w.append(key("order", 9), 0, "A")
+	consumer, stop := w.run(w.options(c, "order", "stock"))
+	c.wait(t, 1) // from now on the consumer waits for the bus
+	if _, err := consumer.Deliver(t.Context(), w.append(key("stock", 1), 0, "A")); err != nil {
+		t.Errorf("a dead letter that does not block is no failure: %v", err)
+	}
+	w.append(key("stock", 1), 1, "B")
+	close(open)
+	c.wait(t, 2)
+	stop()
+	parked, err := w.store.Parked(t.Context(), "test/aside", 0, 10)
+	if err != nil || len(parked) != 2 || parked[1].Key != key("stock", 1) || parked[1].Attempts != 1 || parked[1].Position != 2 {
+		t.Errorf("parked: %+v, %v", parked, err)
+	}
+}
+
+// gate is a bus that delivers nothing before it is open.
+type gate struct {
+	bus.Publisher
+	open <-chan struct{}
+}
+
+func (g gate) Publish(ctx context.Context, messages []bus.Message) error {
+	select {
+	case <-g.open:
+		return g.Publisher.Publish(ctx, messages)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func TestADirectHandOverFillsTheGapBeforeIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(bus.Publisher) bus.Publisher { return silent{} })

@@ -5,6 +5,7 @@ package runtimetest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -93,7 +94,8 @@ func (s *Service) Start() {
 	s.server, s.done = server, done
 	go func() {
 		defer close(done)
-		if err := server.Serve(listener); err != nil {
+		// Stopped before it began is stopped.
+		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.t.Errorf("serve %s: %v", listener.Addr(), err)
 		}
 	}()

@@ -77,7 +77,7 @@ func Dial(address string, options DialOptions) (*Client, error) {
 }
 
 // errSilent is why a connection does not come up when dialling worked.
-var errSilent = errors.New("it accepts connections but does not speak gRPC")
+var errSilent = errors.New("it accepts connections but has not answered as a gRPC server does")
 
 func (c *Client) dial(ctx context.Context, address Address) (net.Conn, error) {
 	var dialer net.Dialer
@@ -86,11 +86,17 @@ func (c *Client) dial(ctx context.Context, address Address) (net.Conn, error) {
 		c.failed(err)
 		return nil, err
 	}
-	c.failed(errSilent)
+	if failure := c.failure.Load(); failure == nil || !errors.As(*failure, new(*failedHandshake)) {
+		c.failed(errSilent)
+	}
 	return conn, nil
 }
 
 func (c *Client) failed(err error) { c.failure.Store(&err) }
+
+// failedHandshake says more than that dialling works, which it always does
+// before.
+type failedHandshake struct{ error }
 
 // handshakes remembers why the newest handshake failed.
 type handshakes struct {
@@ -101,7 +107,7 @@ type handshakes struct {
 func (h handshakes) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, conn)
 	if err != nil {
-		h.client.failed(err)
+		h.client.failed(&failedHandshake{err})
 	}
 	return secured, info, err
 }

@@ -45,6 +45,16 @@ func dial(t testing.TB, address string, options transport.DialOptions) *transpor
 	return client
 }
 
+// connected returns a client that need not wait any more.
+func connected(t testing.TB, address string) *transport.Client {
+	t.Helper()
+	client := dial(t, address, transport.DialOptions{})
+	if err := client.AwaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 // ask calls a service of an aggregate.
 func ask(ctx context.Context, conn grpc.ClientConnInterface) error {
 	_, err := pb.NewAggregateClient(conn).Handle(ctx, &pb.ContextualCommand{Command: runtimetest.Command("order", "o1", 0, "Place")})
@@ -86,6 +96,9 @@ func TestACallWaitsForAServiceThatComesLate(t *testing.T) {
 			}
 			// And again when it restarts.
 			service.Stop()
+			if err := client.AwaitLost(t.Context()); err != nil {
+				t.Error(err)
+			}
 			go func() { answered <- ask(t.Context(), client) }()
 			service.Start()
 			if err := <-answered; err != nil {
@@ -144,7 +157,7 @@ func TestSomethingElseAtTheAddressIsNamed(t *testing.T) {
 		}
 	}()
 	mute := dial(t, listener.Addr().String(), transport.DialOptions{ReadyWait: 50 * time.Millisecond})
-	expect(t, ask(t.Context(), mute), codes.Unavailable, ".* is not reachable: it accepts connections but does not speak gRPC; is it running\\?")
+	expect(t, ask(t.Context(), mute), codes.Unavailable, ".* is not reachable: it accepts connections but has not answered as a gRPC server does; is it running\\?")
 	plain := runtimetest.Aggregate(t, runtimetest.LeavesNumbersOut, runtimetest.OverTCP)
 	secure := dial(t, "https://"+plain.Address(), transport.DialOptions{ReadyWait: 50 * time.Millisecond})
 	expect(t, ask(t.Context(), secure), codes.Unavailable, ".* at https://.* is not reachable: .*tls: .*; is it running\\?")
@@ -264,7 +277,7 @@ func newBroken(t *testing.T, network string, options []runtimetest.Option) *brok
 func TestADeadlineThatPasses(t *testing.T) {
 	t.Parallel()
 	service := runtimetest.Aggregate(t, runtimetest.NeverAnswers)
-	client := dial(t, service.Address(), transport.DialOptions{})
+	client := connected(t, service.Address())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	expect(t, ask(ctx, client), codes.DeadlineExceeded, "domain order's service at "+service.Address()+" did not answer within (30|29)ms")
