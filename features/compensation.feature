@@ -42,7 +42,7 @@ Feature: Compensation
     When I send a "Pay" command for aggregate "order-1"
     Then the business logic of "orders" has received the revocation request:
       | saga_name        | lost                                                                               |
-      | rejection_reason | No service registered for domain: nowhere (known: angzarr.saga-failures, orders, stock) |
+      | rejection_reason | No service registered for domain: nowhere (known: orders, stock) |
 
   Scenario: The events it answers with are stored
     Given on "RevokeEventCommand" the business logic of "orders" answers with the event "OrderUndone"

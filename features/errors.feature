@@ -33,7 +33,7 @@ Feature: Errors
     Given a domain "orders"
     And a domain "stock"
     When I send an "AddItem" command for aggregate "order-1" in domain "odrers" <door>
-    Then the command fails with NOT_FOUND "No service registered for domain: odrers (known: angzarr.saga-failures, orders, stock)"
+    Then the command fails with NOT_FOUND "No service registered for domain: odrers (known: orders, stock)"
 
     Examples:
       | door               |

@@ -36,6 +36,9 @@ type Domain struct {
 	Service pb.AggregateClient // the user's business rules
 	Label   string             // how errors call the service, such as "domain order's service"
 	Timeout time.Duration      // for one call of the service; 30 s
+	// Unlisted domains are not named when a client asks for a domain that is
+	// not there: they are angz's own.
+	Unlisted bool
 }
 
 // Options describe the role. Zero values mean the defaults given.
@@ -173,8 +176,10 @@ func name(key book.Key, cover *pb.Cover) string {
 
 func (c *Coordinator) known() string {
 	var names []string
-	for name := range c.domains {
-		names = append(names, name)
+	for name, domain := range c.domains {
+		if !domain.Unlisted {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")

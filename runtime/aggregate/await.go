@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -96,6 +97,8 @@ func storedAnyway(events *pb.EventBook, follower *Follower, err error) error {
 	}
 	failed := status.Convert(rpcerr.Status(err))
 	key, _ := book.KeyOf(events.Cover) // made from a stored key
-	return status.Errorf(failed.Code(), "the events %d to %d of %s are stored, but %s %s has not handled them: %s",
+	said := failed.Proto() // a copy; it keeps the details
+	said.Message = fmt.Sprintf("the events %d to %d of %s are stored, but %s %s has not handled them: %s",
 		book.First(events), book.Last(events), key, kind, follower.Name, failed.Message())
+	return status.FromProto(said).Err()
 }

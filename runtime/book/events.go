@@ -45,7 +45,12 @@ func checkCover(key Key, cover *pb.Cover) error {
 	if cover.Domain != "" && cover.Domain != key.Domain {
 		return &Fault{fmt.Sprintf("the answer is for domain %q, the command was for %q", cover.Domain, key.Domain)}
 	}
-	if root := cover.Root.GetValue(); len(root) > 0 && string(root) != string(key.Root[:]) {
+	root := cover.Root.GetValue()
+	if len(root) == 0 && cover.AggregateId != "" {
+		named := Root(key.Domain, cover.AggregateId)
+		root = named[:]
+	}
+	if len(root) > 0 && string(root) != string(key.Root[:]) {
 		return &Fault{fmt.Sprintf("the answer is for root %x, the command was for %x", root, key.Root[:])}
 	}
 	return nil

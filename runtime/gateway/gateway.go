@@ -19,6 +19,9 @@ import (
 type Options struct {
 	// Routes says where the commands of a domain go. Not to be changed later.
 	Routes Routes
+	// Unlisted domains are routed like the others but not named when a client
+	// asks for a domain that is not there: they are angz's own.
+	Unlisted []string
 	// Stream is where Execute watches for what a command causes.
 	Stream pb.EventStreamClient
 	// Query reads the log. Nil means that the routes' connections serve

@@ -26,10 +26,10 @@ func (r Routes) to(domain string) (grpc.ClientConnInterface, bool) {
 	return conn, ok
 }
 
-// domains lists the named domains.
-func (r Routes) domains() []string {
+// domains lists the named domains except the unlisted ones.
+func (r Routes) domains(unlisted []string) []string {
 	names := slices.Sorted(maps.Keys(r))
-	return slices.DeleteFunc(names, func(name string) bool { return name == AnyDomain })
+	return slices.DeleteFunc(names, func(name string) bool { return name == AnyDomain || slices.Contains(unlisted, name) })
 }
 
 // connections lists the distinct connections in the order of their first names.
@@ -49,7 +49,7 @@ func (g *Gateway) route(domain string) (grpc.ClientConnInterface, error) {
 	if conn, ok := g.options.Routes.to(domain); ok {
 		return conn, nil
 	}
-	known := strings.Join(g.options.Routes.domains(), ", ")
+	known := strings.Join(g.options.Routes.domains(g.options.Unlisted), ", ")
 	if known == "" {
 		known = "none"
 	}

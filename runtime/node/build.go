@@ -143,7 +143,7 @@ func (n *Node) buildCommands() error {
 	}
 	pb.RegisterAggregateServer(n.memory.recorder, aggregate.Recorder{})
 	domains = append(domains, aggregate.Domain{
-		Name: n.config.SagaCompensation.FallbackDomain, Service: pb.NewAggregateClient(n.memory.recorder), Label: "angz",
+		Name: n.config.SagaCompensation.FallbackDomain, Service: pb.NewAggregateClient(n.memory.recorder), Label: "angz", Unlisted: true,
 	})
 	n.commands = aggregate.New(aggregate.Options{
 		Domains: domains, Followers: n.followers(), Store: n.store,
@@ -180,7 +180,7 @@ func (n *Node) followers() []aggregate.Follower {
 func (n *Node) buildDoor() {
 	n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.gateway), n.schema)
 	n.door = gateway.New(gateway.Options{
-		Routes: n.routes(), Query: pb.NewEventQueryClient(n.memory.query), Stream: pb.NewEventStreamClient(n.memory.stream),
+		Routes: n.routes(), Unlisted: []string{n.config.SagaCompensation.FallbackDomain}, Query: pb.NewEventQueryClient(n.memory.query), Stream: pb.NewEventStreamClient(n.memory.stream),
 		StreamTimeout: time.Duration(n.config.Gateway.StreamTimeoutSecs) * time.Second,
 		Logger:        observe.Component(n.logger, "gateway"),
 	})
