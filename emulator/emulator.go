@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/angz-dev/angz/emulator/project"
@@ -44,11 +45,9 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	board := newBoard(len(plan.services))
+	e := &emulation{options: options, plan: plan, log: log, board: newBoard(len(plan.services)), began: began}
 	group := supervise.New(supervise.Options{
-		Environ: plan.environ, Guard: options.Guard, Sockets: plan.sockets(), Logger: log.angz,
-		Lines:    log.line,
-		OnChange: func(status supervise.Status) { board.set(status); log.report(status) },
+		Environ: plan.environ, Guard: options.Guard, Sockets: plan.sockets(), Logger: log.angz, Lines: log.line, OnChange: e.changed,
 	})
 	// The services outlive ctx: they are needed until the runtime has come to rest.
 	serving, stopServices := context.WithCancel(context.WithoutCancel(ctx))
@@ -56,28 +55,59 @@ func Run(ctx context.Context, options Options) error {
 	served := make(chan error, 1)
 	go func() { served <- group.Run(serving, plan.specs()) }()
 
-	err = runNode(ctx, options, plan, log, board, began)
+	err = e.runNode(ctx)
 	stopServices()
 	return errors.Join(err, <-served)
 }
 
+// emulation is one run of a project.
+type emulation struct {
+	options Options
+	plan    *plan
+	log     *log
+	board   *board
+	began   time.Time
+	runtime atomic.Pointer[node.Node] // nil until it is open
+}
+
 // runNode opens the runtime, while the services are built, and runs it.
-func runNode(ctx context.Context, options Options, plan *plan, log *log, board *board, began time.Time) error {
-	opened, err := node.Open(ctx, node.Options{Config: plan.config, Logger: log.logger, Events: log.events, Color: options.Color})
+func (e *emulation) runNode(ctx context.Context) error {
+	opened, err := node.Open(ctx, node.Options{Config: e.plan.config, Logger: e.log.logger, Events: e.log.events, Color: e.options.Color})
 	if err != nil {
-		return ExplainPorts(plan.config, err)
+		return ExplainPorts(e.plan.config, err)
 	}
-	plan.open(opened.Endpoints())
+	e.runtime.Store(opened)
+	for _, status := range e.board.all() {
+		e.hurry(status)
+	}
+	e.plan.open(opened.Endpoints())
 	announcing, stop := context.WithCancel(ctx)
 	announced := make(chan struct{})
 	go func() {
 		defer close(announced)
-		if board.await(announcing, opened.Ready()) {
-			announce(announcing, options.Stdout, announcement{plan: plan, statuses: board.all(), endpoints: opened.Endpoints(), took: time.Since(began)})
+		if e.board.await(announcing, opened.Ready()) {
+			announce(announcing, e.options.Stdout, announcement{
+				plan: e.plan, statuses: e.board.all(), endpoints: opened.Endpoints(), took: time.Since(e.began),
+			})
 		}
 	}()
 	err = opened.Run(ctx)
 	stop()
 	<-announced
 	return err
+}
+
+// changed takes note of how a service is doing.
+func (e *emulation) changed(status supervise.Status) {
+	e.board.set(status)
+	e.log.report(status)
+	e.hurry(status)
+}
+
+// hurry has the runtime, once there is one, connect to a service that has just
+// become ready: its own attempts pause longer and longer.
+func (e *emulation) hurry(status supervise.Status) {
+	if runtime := e.runtime.Load(); runtime != nil && status.State == supervise.Ready {
+		runtime.Hurry(status.Address)
+	}
 }

@@ -131,6 +131,16 @@ func (n *Node) Projector(name string) (grpc.ClientConnInterface, bool) {
 // Store returns the node's event store.
 func (n *Node) Store() eventstore.Store { return n.store }
 
+// Hurry tells the node that a service answers at this address now, so that it is
+// connected to at once.
+func (n *Node) Hurry(address string) {
+	for _, service := range n.services {
+		if service.Address == address {
+			service.client.Hurry()
+		}
+	}
+}
+
 // Ready is closed when the node takes commands and every service is reachable.
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -39,6 +40,9 @@ type Client struct {
 	address string
 	options DialOptions
 	failure atomic.Pointer[error] // why the newest attempt to connect failed
+	// troubles counts the connections that failed or ended. A call during which
+	// it stands still was not hit by any of them.
+	troubles atomic.Uint64
 }
 
 // Dial returns a connection to an address. It does not wait for it.
@@ -89,10 +93,25 @@ func (c *Client) dial(ctx context.Context, address Address) (net.Conn, error) {
 	if failure := c.failure.Load(); failure == nil || !errors.As(*failure, new(*failedHandshake)) {
 		c.failed(errSilent)
 	}
-	return conn, nil
+	return watched{conn, c}, nil
 }
 
-func (c *Client) failed(err error) { c.failure.Store(&err) }
+func (c *Client) failed(err error) {
+	c.failure.Store(&err)
+	c.troubles.Add(1)
+}
+
+// watched is a connection whose end is counted. grpc-go closes a connection that
+// it gives up, for whatever reason, before it tells the calls on it.
+type watched struct {
+	net.Conn
+	client *Client
+}
+
+func (w watched) Close() error {
+	w.client.troubles.Add(1)
+	return w.Conn.Close()
+}
 
 // failedHandshake says more than that dialling works, which it always does
 // before.
@@ -121,6 +140,10 @@ func (c *Client) Address() string { return c.address }
 
 // Close ends the connection and all calls on it.
 func (c *Client) Close() error { return c.conn.Close() }
+
+// Hurry tries to connect now rather than after the pause that follows a failed
+// attempt. It is for somebody who knows that the other side has come up.
+func (c *Client) Hurry() { c.conn.ResetConnectBackoff() }
 
 // AwaitReady connects and returns when the connection stands or the context
 // ends.
@@ -152,71 +175,74 @@ func (c *Client) AwaitLost(ctx context.Context) error {
 }
 
 // Invoke calls a method. It waits for the connection for as long as ReadyWait
-// says. Statuses of the other side pass as they are.
-func (c *Client) Invoke(ctx context.Context, method string, request, response any, options ...grpc.CallOption) error {
-	began := time.Now()
-	return c.whenReady(ctx, func() error {
-		return c.explain(ctx, began, c.conn.Invoke(ctx, method, request, response, options...))
-	})
+// says. A call that was not sent, because the connection went at that moment,
+// waits for the next connection. Statuses of the other side pass as they are.
+func (c *Client) Invoke(ctx context.Context, method string, request, response any, options ...grpc.CallOption) (err error) {
+	began := beginning{at: time.Now()}
+	for range flaps {
+		if err := c.ready(ctx); err != nil {
+			return err
+		}
+		began.troubles = c.troubles.Load()
+		err = c.conn.Invoke(ctx, method, request, response, options...)
+		if err == nil {
+			return nil
+		}
+		if !c.unsent(began, err) {
+			break
+		}
+	}
+	return c.explain(ctx, began, err)
 }
 
 // NewStream begins a stream, under the same rules as Invoke.
-func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, options ...grpc.CallOption) (grpc.ClientStream, error) {
-	began := time.Now()
-	var stream grpc.ClientStream
-	err := c.whenReady(ctx, func() (err error) {
+func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, options ...grpc.CallOption) (stream grpc.ClientStream, err error) {
+	began := beginning{at: time.Now()}
+	for range flaps {
+		if err := c.ready(ctx); err != nil {
+			return nil, err
+		}
+		began.troubles = c.troubles.Load()
 		stream, err = c.conn.NewStream(ctx, desc, method, options...)
-		return c.explain(ctx, began, err)
-	})
-	if err != nil {
-		return nil, err
+		if err == nil {
+			return explained{stream, c, began}, nil
+		}
+		if !c.unsent(began, err) {
+			break
+		}
 	}
-	return explained{stream, c, began}, nil
-}
-
-// explained is a stream whose errors name the other side.
-type explained struct {
-	grpc.ClientStream
-	client *Client
-	began  time.Time
-}
-
-func (s explained) SendMsg(message any) error { return s.explain(s.ClientStream.SendMsg(message)) }
-
-func (s explained) RecvMsg(message any) error { return s.explain(s.ClientStream.RecvMsg(message)) }
-
-func (s explained) explain(err error) error {
-	err = s.client.explain(s.Context(), s.began, err)
-	var unsent *notSent
-	if errors.As(err, &unsent) {
-		return s.client.unreachable(unsent.why)
-	}
-	return err
+	return nil, c.explain(ctx, began, err)
 }
 
 // flaps is how often a call waits for a connection that is lost again before
 // the call is sent.
 const flaps = 3
 
-// whenReady makes a call when the connection stands. A call that was not sent,
-// because the connection went at that moment, waits for the next connection.
-func (c *Client) whenReady(ctx context.Context, call func() error) (err error) {
-	for range flaps {
-		if err := c.ready(ctx); err != nil {
-			return err
-		}
-		var unsent *notSent
-		if err = call(); !errors.As(err, &unsent) {
-			return err
-		}
-	}
-	return c.unreachable(err.Error())
+// beginning is what was known of a call before it was sent.
+type beginning struct {
+	at       time.Time
+	troubles uint64 // of the connection, when it stood
 }
 
-// notSent is what explain makes of an error that says that a call was not sent.
-type notSent struct{ why string }
+// explained is a stream whose errors name the other side.
+type explained struct {
+	grpc.ClientStream
+	client *Client
+	began  beginning
+}
 
-func (e *notSent) Error() string { return e.why }
+func (s explained) Header() (metadata.MD, error) {
+	header, err := s.ClientStream.Header()
+	return header, s.client.explain(s.Context(), s.began, err)
+}
+
+func (s explained) SendMsg(message any) error {
+	return s.client.explain(s.Context(), s.began, s.ClientStream.SendMsg(message))
+}
+
+func (s explained) RecvMsg(message any) error {
+	return s.client.explain(s.Context(), s.began, s.ClientStream.RecvMsg(message))
+}
 
 func (c *Client) ready(ctx context.Context) error {
 	if c.conn.GetState() == connectivity.Ready {
@@ -315,9 +341,19 @@ func beginsWith(message string, beginnings []string) bool {
 	return slices.ContainsFunc(beginnings, func(beginning string) bool { return strings.HasPrefix(message, beginning) })
 }
 
+// unsent reports whether an error says that a call was not sent. What the other
+// side says of connections of its own is another matter, and so it does not count
+// unless this one had trouble since the call was sent.
+func (c *Client) unsent(began beginning, err error) bool { return c.hit(began, err, unsent) }
+
+func (c *Client) hit(began beginning, err error, messages []string) bool {
+	said := status.Convert(err)
+	return said.Code() == codes.Unavailable && beginsWith(said.Message(), messages) && c.troubles.Load() != began.troubles
+}
+
 // explain turns what grpc-go itself says about a call into words that name the
 // other side. What the other side said passes as it is.
-func (c *Client) explain(ctx context.Context, began time.Time, err error) error {
+func (c *Client) explain(ctx context.Context, began beginning, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
@@ -326,7 +362,7 @@ func (c *Client) explain(ctx context.Context, began time.Time, err error) error 
 	switch said.Code() {
 	case codes.DeadlineExceeded:
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= 0 && beginsWith(message, overdue) {
-			return status.Errorf(codes.DeadlineExceeded, "%s at %s did not answer within %s", c.options.Name, c.address, rounded(deadline.Sub(began)))
+			return status.Errorf(codes.DeadlineExceeded, "%s at %s did not answer within %s", c.options.Name, c.address, rounded(deadline.Sub(began.at)))
 		}
 	case codes.ResourceExhausted:
 		// The other side has a limit of its own and says so in the same words.
@@ -338,10 +374,10 @@ func (c *Client) explain(ctx context.Context, began time.Time, err error) error 
 			return status.Errorf(codes.Internal, "%s at %s answered what cannot be read: %s", c.options.Name, c.address, message)
 		}
 	case codes.Unavailable:
-		if beginsWith(message, unsent) {
-			return &notSent{message}
+		if c.unsent(began, err) {
+			return c.unreachable(message)
 		}
-		if beginsWith(message, lost) {
+		if c.hit(began, err, lost) {
 			return c.broken(message)
 		}
 	}
