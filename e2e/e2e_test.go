@@ -91,12 +91,16 @@ func (p ports) environ() []string {
 	}
 }
 
-// startDev starts "angz dev" on a project and waits until it takes commands. The
-// test's end stops it and checks that nothing is left.
+// startDev starts "angz dev" on a project's folder, or on a configuration file,
+// and waits until it takes commands. The test's end stops it and checks that
+// nothing is left.
 func startDev(t testing.TB, project string, at ports, environ ...string) *dev {
 	t.Helper()
 	d := &dev{t: t, output: &buffer{}, ports: at, mark: fmt.Sprintf("ANGZ_E2E_MARK=%s-%d", filepath.Base(project), time.Now().UnixNano()), done: make(chan struct{})}
 	d.process = exec.Command(binary, "dev", project)
+	if strings.HasSuffix(project, ".yaml") {
+		d.process = exec.Command(binary, "dev", "--config", project)
+	}
 	d.process.Env = append(append(append(os.Environ(), at.environ()...), environ...), d.mark)
 	d.process.Stdout, d.process.Stderr = d.output, d.output
 	if err := d.process.Start(); err != nil {

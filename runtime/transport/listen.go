@@ -42,6 +42,11 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the socket: %w", err)
 	}
+	unlock, err := lock(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("make the socket %s: %w", path, err)
+	}
+	defer unlock()
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -52,39 +57,60 @@ func listenUnix(path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// hiddenName is what the name of a hidden socket looks like, see hide.
-const hiddenName = "/.00/s"
+// lock keeps others from making sockets in a folder: of two that start at once,
+// the second would take the first one's new socket for the stale one that both
+// have seen. Nothing is left behind by one that is killed.
+func lock(folder string) (unlock func() error, err error) {
+	file, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err == nil, errors.Is(err, errors.ErrUnsupported): // some file systems have no locks
+			return file.Close, nil
+		default:
+			return nil, errors.Join(fmt.Errorf("lock the folder: %w", err), file.Close())
+		}
+	}
+}
+
+// hiddenName is where in its folder a socket is made. It is short, because all of
+// it counts against maxSocketPath.
+const hiddenName = "/.s/s"
 
 // bind makes a socket where nobody else looks and gives it its name only when
 // its mode is right.
 func bind(path string) (net.Listener, error) {
-	hidden, err := hide(filepath.Dir(path))
-	if err != nil {
+	made := filepath.Dir(path) + hiddenName
+	hidden := filepath.Dir(made)
+	if err := removeAll(made, hidden); err != nil { // of one that was killed here
 		return nil, err
 	}
-	defer os.RemoveAll(hidden)
-	made := filepath.Join(hidden, "s")
+	if err := os.Mkdir(hidden, 0o700); err != nil {
+		return nil, err
+	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, removeAll(hidden))
 	}
 	listener.SetUnlinkOnClose(false)
 	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, errors.Join(err, listener.Close(), removeAll(made, hidden))
 	}
-	return &unixListener{UnixListener: listener, path: path}, nil
+	return &unixListener{UnixListener: listener, path: path}, removeAll(hidden)
 }
 
-// hide makes a folder for a hidden socket. Its name is short, because all of it
-// counts against maxSocketPath.
-func hide(parent string) (string, error) {
-	for n := 0; ; n++ {
-		hidden := filepath.Join(parent, fmt.Sprintf(".%02x", n))
-		err := os.Mkdir(hidden, 0o700)
-		if err == nil || !errors.Is(err, os.ErrExist) || n == 0xff {
-			return hidden, err
+// removeAll removes files and empty folders that may be there.
+func removeAll(names ...string) error {
+	for _, name := range names {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
 	}
+	return nil
 }
 
 // removeStale removes a socket at which nobody answers.
@@ -108,7 +134,7 @@ func removeStale(path string) error {
 	if err == nil || !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is in use: another angz or service listens there; stop it, or set transport.uds.base_path to another folder", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeAll(path); err != nil {
 		return fmt.Errorf("remove the stale socket: %w", err)
 	}
 	return nil
@@ -128,9 +154,6 @@ func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net:
 // have put its own there.
 func (l *unixListener) Close() error {
 	var removed error
-	l.remove.Do(func() { removed = os.Remove(l.path) })
-	if errors.Is(removed, os.ErrNotExist) {
-		removed = nil
-	}
+	l.remove.Do(func() { removed = removeAll(l.path) })
 	return errors.Join(removed, l.UnixListener.Close())
 }

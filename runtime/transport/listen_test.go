@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -155,4 +156,39 @@ func TestAPortInUseIsRefusedWithAWayOut(t *testing.T) {
 	refused(t, transport.Address{Network: "tcp", Address: taken}, taken+" is in use: stop the program that listens there, or configure another port")
 	refused(t, transport.Address{Network: "tcp", Address: "192.0.2.1:0"}, "listen on 192.0.2.1:0: ")
 	refused(t, transport.Address{Network: "tcp", Address: "127.0.0.1:0", TLS: true}, "serves without TLS")
+}
+
+// Two that start at once both see the stale socket; the slower one must not take
+// the faster one's for it.
+func TestOneOfManyThatStartAtOnceGetsTheSocket(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		path := filepath.Join(runtimetest.Folder(t), "a.sock")
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale.SetUnlinkOnClose(false)
+		stale.Close()
+		got := make(chan net.Listener, 8)
+		var starting sync.WaitGroup
+		for range cap(got) {
+			starting.Go(func() {
+				listener, err := transport.Listen(transport.Address{Network: "unix", Address: path})
+				if err == nil {
+					got <- listener
+				} else if !strings.Contains(err.Error(), path+" is in use") {
+					t.Error(err)
+				}
+			})
+		}
+		starting.Wait()
+		if len(got) != 1 {
+			t.Errorf("%d got the socket", len(got))
+		}
+		close(got)
+		for listener := range got {
+			listener.Close()
+		}
+	}
 }
