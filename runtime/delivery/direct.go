@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -63,53 +64,97 @@ func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 			return value, err
 		}
 	}
-	events, toCome := job.events, c.Wants(key.Domain) && book.Last(job.events) >= next
-	if book.Last(events) < next {
+	if book.Last(job.events) < next {
 		if remembered || !c.options.Redo {
 			return known.value, nil
 		}
-	} else if events, err = c.fill(ctx, key, next, events); err != nil {
+		next = book.First(job.events)
+	}
+	books, err := c.fill(ctx, key, next, job.events)
+	if err != nil {
 		return value, err
 	}
-	first := time.Now()
-	attempts, err := c.try(ctx, key, events)
-	var also *Park
-	switch {
-	case errors.As(err, &also):
-		if toCome {
-			c.leave(key, left{
-				last: book.Last(events), subscription: also.Subscription,
-				parked: &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first},
-			})
+	for _, events := range books {
+		if err := c.handOver(ctx, key, events, next); err != nil {
+			return value, err
 		}
-	case err != nil:
-		return value, err
 	}
 	known, _ = c.results.GetIfPresent(key)
 	return known.value, nil
 }
 
-// fill returns the events from number next to the book's last one, fetching
-// those that the book does not hold.
-func (c *Consumer[R]) fill(ctx context.Context, key book.Key, next uint32, events *pb.EventBook) (*pb.EventBook, error) {
+// handOver handles one book ahead of the log. A dead letter that it leaves is
+// recorded when the book comes from the log, together with the position.
+func (c *Consumer[R]) handOver(ctx context.Context, key book.Key, events *pb.EventBook, next uint32) error {
+	first := time.Now()
+	attempts, err := c.try(ctx, key, events)
+	var also *Park
+	if !errors.As(err, &also) {
+		return err
+	}
+	if c.Wants(key.Domain) && book.Last(events) >= next {
+		c.leave(key, left{
+			last: book.Last(events), subscription: also.Subscription,
+			parked: &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first},
+		})
+	}
+	return nil
+}
+
+// fill returns the events from number next to the book's last one: the given
+// book, and before it the books that it does not hold, as they were stored. They
+// are not joined: what a saga sends is recognised by the book it comes from, and
+// each book has a correlation of its own.
+func (c *Consumer[R]) fill(ctx context.Context, key book.Key, next uint32, events *pb.EventBook) ([]*pb.EventBook, error) {
 	first := book.First(events)
 	if first <= next {
-		return book.After(events, next), nil
+		return []*pb.EventBook{book.After(events, next)}, nil
 	}
-	query := &pb.Query{Domain: key.Domain, Root: &pb.UUID{Value: key.Root[:]}, LowerBound: next, UpperBound: first - 1}
-	missing, err := c.options.Query.GetEventBook(ctx, query)
+	missing, err := c.fetch(ctx, key, next, first-1)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the events %d to %d of %s: %w", next, first-1, key, err)
 	}
-	if len(missing.GetPages()) != int(first-next) {
+	if found := end(missing, next); found != first {
 		return nil, &book.Invalid{
 			Field: "pages[0].num", Found: fmt.Sprint(first),
-			Want: fmt.Sprintf("at most %d: the events between are not in the store", next),
+			Want: fmt.Sprintf("at most %d: the events between are not in the store", found),
 		}
 	}
-	filled := &pb.EventBook{Cover: events.Cover, CorrelationId: events.CorrelationId, Position: events.Position}
-	filled.Pages = append(append(filled.Pages, missing.Pages...), events.Pages...)
-	return filled, nil
+	return append(missing, events), nil
+}
+
+// fetch returns the stored books of an aggregate with numbers in the range.
+func (c *Consumer[R]) fetch(ctx context.Context, key book.Key, from, to uint32) (books []*pb.EventBook, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.options.Query.GetEvents(ctx, &pb.Query{
+		Domain: key.Domain, Root: &pb.UUID{Value: key.Root[:]}, LowerBound: from, AsOfSequence: &to,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		events, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return books, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		books = append(books, events)
+	}
+}
+
+// end returns the number after the last one that the books hold without a hole
+// from number next on.
+func end(books []*pb.EventBook, next uint32) uint32 {
+	for _, events := range books {
+		if len(events.Pages) == 0 || book.First(events) != next {
+			break
+		}
+		next = book.Last(events) + 1
+	}
+	return next
 }
 
 // parkedAt completes a dead letter with the place of the events it stands for.

@@ -9,12 +9,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 )
@@ -31,6 +33,7 @@ type Service struct {
 	mu     sync.Mutex
 	server *grpc.Server
 	done   chan struct{}
+	calls  []proto.Message
 }
 
 // Option changes how a stand-in is served.
@@ -79,11 +82,11 @@ func Folder(t testing.TB) string {
 // Start serves again after Stop, at the same address.
 func (s *Service) Start() {
 	s.t.Helper()
-	listener, err := net.Listen(s.network, s.address)
+	listener, err := net.Listen(s.network, s.Address())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	server, done := grpc.NewServer(s.options...), make(chan struct{})
+	server, done := grpc.NewServer(append(s.options, grpc.ChainUnaryInterceptor(s.note))...), make(chan struct{})
 	if s.health {
 		healthpb.RegisterHealthServer(server, health.NewServer())
 	}
@@ -111,6 +114,34 @@ func (s *Service) Stop() {
 	s.server.Stop()
 	<-s.done
 	s.server = nil
+}
+
+// Restart stops the stand-in and starts it again at the same address.
+func (s *Service) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.Start()
+}
+
+// Calls returns what the stand-in has been asked so far, in the order of
+// arrival, except for its health. Nobody may change the messages.
+func (s *Service) Calls() []proto.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+// note remembers a request. The handler is given the same message, so rules that
+// change what they are asked have to work on a copy.
+func (s *Service) note(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	switch message := request.(type) {
+	case *healthpb.HealthCheckRequest:
+	case proto.Message:
+		s.mu.Lock()
+		s.calls = append(s.calls, message)
+		s.mu.Unlock()
+	}
+	return handler(ctx, request)
 }
 
 // Address returns where the stand-in listens.

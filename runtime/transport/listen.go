@@ -97,10 +97,11 @@ func bind(path string) (net.Listener, error) {
 		return nil, errors.Join(err, removeAll(hidden))
 	}
 	listener.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
-		return nil, errors.Join(err, listener.Close(), removeAll(made, hidden))
+	named := &unixListener{UnixListener: listener, path: path}
+	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path), removeAll(hidden)); err != nil {
+		return nil, errors.Join(err, named.Close(), removeAll(made, hidden))
 	}
-	return &unixListener{UnixListener: listener, path: path}, removeAll(hidden)
+	return named, nil
 }
 
 // removeAll removes files and empty folders that may be there.

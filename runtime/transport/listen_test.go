@@ -192,3 +192,21 @@ func TestOneOfManyThatStartAtOnceGetsTheSocket(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAKilledProcessLeftHalfMadeIsReplaced(t *testing.T) {
+	t.Parallel()
+	folder := runtimetest.Folder(t)
+	if err := os.Mkdir(filepath.Join(folder, ".s"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	killed, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, ".s", "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.SetUnlinkOnClose(false)
+	killed.Close()
+	listenUnix(t, filepath.Join(folder, "a.sock"))
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
+		t.Errorf("left beside the socket: %v, %v", entries, err)
+	}
+}
