@@ -63,6 +63,12 @@ func (n *Node) build() error {
 	return nil
 }
 
+func (n *Node) newMemory() *transport.Memory {
+	connection := transport.NewMemory()
+	connection.Logger = observe.Component(n.logger, "transport")
+	return connection
+}
+
 // connect dials one of the user's services.
 func (n *Node) connect(kind, prefix string, service config.Service) (*transport.Client, error) {
 	address := service.Address
@@ -158,7 +164,7 @@ func (n *Node) buildCommands() error {
 func (n *Node) followers() []aggregate.Follower {
 	var followers []aggregate.Follower
 	for i, coordinator := range n.projectors {
-		connection, configured := transport.NewMemory(), n.config.Projectors[i]
+		connection, configured := n.newMemory(), n.config.Projectors[i]
 		pb.RegisterProjectorCoordinatorServer(connection, coordinator)
 		n.memory.projectors[configured.Name] = connection
 		followers = append(followers, aggregate.Follower{
@@ -167,7 +173,7 @@ func (n *Node) followers() []aggregate.Follower {
 		})
 	}
 	for i, coordinator := range n.sagas {
-		connection, configured := transport.NewMemory(), n.config.Sagas[i]
+		connection, configured := n.newMemory(), n.config.Sagas[i]
 		pb.RegisterSagaCoordinatorServer(connection, coordinator)
 		followers = append(followers, aggregate.Follower{
 			Name: configured.Name, Wants: coordinator.Wants, Synchronous: configured.Synchronous,

@@ -191,16 +191,15 @@ func TestHealthIsServedUnlessLeftOut(t *testing.T) {
 func TestCallsAreRememberedOverARestart(t *testing.T) {
 	t.Parallel()
 	service := runtimetest.Aggregate(t, runtimetest.AnswersNothing)
-	conn := connect(t, service)
 	if calls := service.Calls(); len(calls) != 0 {
 		t.Errorf("called by nobody: %v", calls)
 	}
-	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+	if _, err := healthpb.NewHealthClient(connect(t, service)).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Error(err)
 	}
 	second := &pb.ContextualCommand{Command: runtimetest.Command("order", "o2", 7, "Place")}
 	for _, asked := range []*pb.ContextualCommand{request(), second} {
-		if _, err := pb.NewAggregateClient(conn).Handle(t.Context(), asked, grpc.WaitForReady(true)); err != nil {
+		if _, err := pb.NewAggregateClient(connect(t, service)).Handle(t.Context(), asked); err != nil {
 			t.Error(err)
 		}
 		service.Restart()
