@@ -110,7 +110,7 @@ type Consumer[R any] struct {
 	mu       sync.Mutex // guards the rest; never held across a call or a read
 	received uint64     // every event up to here is in a lane, done or not wanted
 	lanes    map[book.Key]*lane[R]
-	blocked  map[book.Key]bool
+	blocked  map[book.Key]poison
 	left     map[book.Key][]left // of events still to come from the log, in order
 	stopping bool
 	progress progress
@@ -131,7 +131,7 @@ func New[R any](options Options[R]) *Consumer[R] {
 		results: otter.Must(&otter.Options[book.Key, result[R]]{MaximumSize: remembered}),
 		started: make(chan struct{}),
 		lanes:   map[book.Key]*lane[R]{},
-		blocked: map[book.Key]bool{},
+		blocked: map[book.Key]poison{},
 		left:    map[book.Key][]left{},
 	}
 }
@@ -205,7 +205,7 @@ func (c *Consumer[R]) begin(ctx context.Context) (eventstore.Claim, error) {
 		return claim, err
 	}
 	for _, key := range blocked {
-		c.blocked[key] = true
+		c.blocked[key] = poison{}
 	}
 	c.received = claim.Position
 	c.progress.begin(claim.Position, c.options.InFlight)

@@ -509,15 +509,22 @@ func TestADirectHandOverToABlockedAggregateSaysSo(t *testing.T) {
 	w := newWorld(t, nil)
 	c := newComponent(func(*pb.EventBook) error { return errPoison })
 	consumer, _ := w.run(w.options(c))
-	stored := w.append(key("order", 1), 0, "A")
-	c.wait(t, 1)
+	poisoned := w.append(key("order", 1), 0, "A")
+	later := w.append(key("order", 1), 1, "B")
+	// The event's place in the lane is behind the bus or before it; the caller
+	// is told the same.
+	if _, err := consumer.Deliver(t.Context(), poisoned); !errors.Is(err, errPoison) {
+		t.Errorf("the poisonous event: %v", err)
+	}
 	var blocked *delivery.Blocked
 	for blocked == nil {
 		// The call is over a moment before the aggregate is blocked.
-		_, err := consumer.Deliver(t.Context(), stored)
-		if !errors.As(err, &blocked) && !errors.Is(err, errPoison) {
+		if _, err := consumer.Deliver(t.Context(), later); !errors.As(err, &blocked) && !errors.Is(err, errPoison) {
 			t.Fatalf("got %v", err)
 		}
+	}
+	if _, err := consumer.Deliver(t.Context(), poisoned); !errors.Is(err, errPoison) {
+		t.Errorf("the poisonous event again: %v", err)
 	}
 }
 

@@ -50,8 +50,8 @@ func (c *Consumer[R]) Deliver(ctx context.Context, events *pb.EventBook) (value 
 
 // deliver does a directly delivered job in its lane.
 func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
-	if c.isBlocked(key) {
-		return value, &Blocked{c.options.Name, key}
+	if err := c.refusal(key, job.events); err != nil {
+		return value, err
 	}
 	ctx, cancel := context.WithCancel(job.ctx)
 	defer cancel()

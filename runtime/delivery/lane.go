@@ -126,7 +126,7 @@ func (c *Consumer[R]) doFromLog(key book.Key, job *job[R]) {
 	case errors.As(err, &also):
 		c.progress.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first}, job.events, also.Subscription)
 	default:
-		c.block(key)
+		c.block(key, events, err)
 		c.options.Logger.Error("put among the dead letters; later events of this aggregate wait behind it",
 			"component", c.options.Name, "domain", key.Domain, "root", key.Root.String(), "sequence", book.First(events),
 			"correlation_id", events.CorrelationId, "attempts", attempts, "error", err)
@@ -229,16 +229,40 @@ func pause(ctx context.Context, delay time.Duration) error {
 	}
 }
 
+// poison is why an aggregate is blocked: the events that could not be handled
+// and the error, where it happened since the start.
+type poison struct {
+	first, last uint32
+	err         error
+}
+
 func (c *Consumer[R]) isBlocked(key book.Key) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.blocked[key]
+	_, blocked := c.blocked[key]
+	return blocked
 }
 
-func (c *Consumer[R]) block(key book.Key) {
+func (c *Consumer[R]) block(key book.Key, events *pb.EventBook, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.blocked[key] = true
+	c.blocked[key] = poison{book.First(events), book.Last(events), err}
+}
+
+// refusal returns why a caller's book is not taken, nil if the aggregate is not
+// blocked. A caller who brings the very events that could not be handled is told
+// what the component said of them, whether they came by the bus first or not.
+func (c *Consumer[R]) refusal(key book.Key, events *pb.EventBook) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, blocked := c.blocked[key]
+	switch {
+	case !blocked:
+		return nil
+	case found.err != nil && book.First(events) <= found.last && found.first <= book.Last(events):
+		return found.err
+	}
+	return &Blocked{c.options.Name, key}
 }
 
 // Blocked is the error of Deliver for an aggregate that has dead letters.

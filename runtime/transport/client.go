@@ -91,7 +91,7 @@ func (c *Client) dial(ctx context.Context, address Address) (net.Conn, error) {
 		return nil, err
 	}
 	if failure := c.failure.Load(); failure == nil || !errors.As(*failure, new(*failedHandshake)) {
-		c.failed(errSilent)
+		c.failure.Store(&errSilent)
 	}
 	return watched{conn, c}, nil
 }
@@ -127,8 +127,10 @@ func (h handshakes) ClientHandshake(ctx context.Context, authority string, conn 
 	secured, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, conn)
 	if err != nil {
 		h.client.failed(&failedHandshake{err})
+		return nil, nil, err
 	}
-	return secured, info, err
+	h.client.failure.Store(&errSilent)
+	return secured, info, nil
 }
 
 func (h handshakes) Clone() credentials.TransportCredentials {
@@ -178,12 +180,12 @@ func (c *Client) AwaitLost(ctx context.Context) error {
 // says. A call that was not sent, because the connection went at that moment,
 // waits for the next connection. Statuses of the other side pass as they are.
 func (c *Client) Invoke(ctx context.Context, method string, request, response any, options ...grpc.CallOption) (err error) {
-	began := beginning{at: time.Now()}
+	at, began := time.Now(), beginning{}
 	for range flaps {
 		if err := c.ready(ctx); err != nil {
 			return err
 		}
-		began.troubles = c.troubles.Load()
+		began = c.sent(at)
 		err = c.conn.Invoke(ctx, method, request, response, options...)
 		if err == nil {
 			return nil
@@ -197,12 +199,12 @@ func (c *Client) Invoke(ctx context.Context, method string, request, response an
 
 // NewStream begins a stream, under the same rules as Invoke.
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, options ...grpc.CallOption) (stream grpc.ClientStream, err error) {
-	began := beginning{at: time.Now()}
+	at, began := time.Now(), beginning{}
 	for range flaps {
 		if err := c.ready(ctx); err != nil {
 			return nil, err
 		}
-		began.troubles = c.troubles.Load()
+		began = c.sent(at)
 		stream, err = c.conn.NewStream(ctx, desc, method, options...)
 		if err == nil {
 			return explained{stream, c, began}, nil
@@ -222,6 +224,16 @@ const flaps = 3
 type beginning struct {
 	at       time.Time
 	troubles uint64 // of the connection, when it stood
+	down     bool   // the newest attempt to connect had failed
+}
+
+// sent returns the beginning of a call that is sent now. That the connection
+// seemed to stand just before is no proof: grpc-go makes it known late that a
+// connection is lost, even after a failed attempt to replace it.
+func (c *Client) sent(at time.Time) beginning {
+	troubles := c.troubles.Load() // first: whoever counts one has said before what failed
+	failure := c.failure.Load()
+	return beginning{at, troubles, failure != nil && failure != &errSilent}
 }
 
 // explained is a stream whose errors name the other side.
@@ -348,7 +360,7 @@ func (c *Client) unsent(began beginning, err error) bool { return c.hit(began, e
 
 func (c *Client) hit(began beginning, err error, messages []string) bool {
 	said := status.Convert(err)
-	return said.Code() == codes.Unavailable && beginsWith(said.Message(), messages) && c.troubles.Load() != began.troubles
+	return said.Code() == codes.Unavailable && beginsWith(said.Message(), messages) && (began.down || c.troubles.Load() != began.troubles)
 }
 
 // explain turns what grpc-go itself says about a call into words that name the
@@ -360,8 +372,12 @@ func (c *Client) explain(ctx context.Context, began beginning, err error) error 
 	said := status.Convert(err)
 	message := said.Message()
 	switch said.Code() {
-	case codes.DeadlineExceeded:
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= 0 && beginsWith(message, overdue) {
+	case codes.DeadlineExceeded, codes.Canceled:
+		// The other side sees the deadline pass too, and may say first that it
+		// has given up. A caller who left has heard of it in grpc-go's own words.
+		deadline, ok := ctx.Deadline()
+		gaveUp := said.Code() == codes.Canceled && message != context.Canceled.Error()
+		if ok && time.Until(deadline) <= 0 && (gaveUp || beginsWith(message, overdue)) {
 			return status.Errorf(codes.DeadlineExceeded, "%s at %s did not answer within %s", c.options.Name, c.address, rounded(deadline.Sub(began.at)))
 		}
 	case codes.ResourceExhausted:

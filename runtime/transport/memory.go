@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,6 +28,7 @@ type Memory struct {
 
 	unary    grpc.UnaryServerInterceptor // nil for none
 	services map[string]registered
+	handlers sync.WaitGroup // of streams
 }
 
 type registered struct {
@@ -72,6 +74,11 @@ func (m *Memory) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 	}
 	m.services[desc.ServiceName] = added
 }
+
+// Wait returns when no stream's handler is at work any more, after all callers
+// have left or been answered. Nobody may begin a stream meanwhile. Whoever closes
+// what the handlers use waits here first.
+func (m *Memory) Wait() { m.handlers.Wait() }
 
 // find returns the service that a full method name begins with, and the rest.
 func (m *Memory) find(method string) (registered, string, error) {
@@ -129,15 +136,20 @@ func (m *Memory) recovered(method string, err *error) {
 	}
 }
 
-// unaryCall carries the headers and trailers of one unary call.
+// unaryCall carries the headers and trailers of one unary call, which a handler
+// may set on goroutines of its own.
 type unaryCall struct {
-	method          string
+	method string
+
+	mu              sync.Mutex
 	header, trailer metadata.MD
 }
 
 func (c *unaryCall) Method() string { return c.method }
 
 func (c *unaryCall) SetHeader(md metadata.MD) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.header = metadata.Join(c.header, md)
 	return nil
 }
@@ -145,12 +157,16 @@ func (c *unaryCall) SetHeader(md metadata.MD) error {
 func (c *unaryCall) SendHeader(md metadata.MD) error { return c.SetHeader(md) }
 
 func (c *unaryCall) SetTrailer(md metadata.MD) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.trailer = metadata.Join(c.trailer, md)
 	return nil
 }
 
 // deliver gives headers and trailers to a caller who asked for them.
 func (c *unaryCall) deliver(options []grpc.CallOption) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, option := range options {
 		switch wanted := option.(type) {
 		case grpc.HeaderCallOption:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -37,10 +38,10 @@ func (m *Memory) NewStream(ctx context.Context, called *grpc.StreamDesc, method 
 	}
 	server := serverEnd{p}
 	p.handling = grpc.NewContextWithServerTransportStream(handling, streamCall{server, method})
-	go func() {
+	m.handlers.Go(func() {
 		defer end()
 		p.finish(m.handle(method, func() error { return desc.Handler(service.implementation, server) }))
-	}()
+	})
 	return clientEnd{p}, nil
 }
 
@@ -60,6 +61,8 @@ type pipe struct {
 	isHeaded        bool
 	isHalfClosed    bool
 	result          error // io.EOF or a status, once ended
+
+	answered atomic.Bool // a single answer has been read
 }
 
 func (m *Memory) handle(method string, handle func() error) (err error) {
@@ -150,11 +153,20 @@ func (c clientEnd) RecvMsg(into any) error {
 		case message := <-c.down:
 			return c.received(into, message)
 		default:
-			return c.result
+			return c.over()
 		}
 	case <-c.ctx.Done():
 		return status.FromContextError(c.ctx.Err()).Err()
 	}
+}
+
+// over says how a call ended of which all messages have been read. One answer is
+// owed to who expects only one.
+func (c clientEnd) over() error {
+	if c.single && !c.answered.Load() && c.result == io.EOF {
+		return status.Error(codes.Internal, "the handler ended without an answer")
+	}
+	return c.result
 }
 
 // received hands over a message. Where only one is expected, how the call ended
@@ -169,6 +181,7 @@ func (c clientEnd) received(into, message any) error {
 		if c.result != io.EOF {
 			return c.result
 		}
+		c.answered.Store(true)
 	}
 	return handOver(into, message)
 }

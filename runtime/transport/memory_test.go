@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -572,4 +573,68 @@ func TestAHandlersMessageIsItsOwnAtTheOutermostLevel(t *testing.T) {
 	if err := memory.Invoke(t.Context(), "/grpc.testing.TestService/UnaryCall", request, &wrapperspb.BoolValue{}); status.Code(err) != codes.Internal {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestAHandlerMaySetMetadataFromItsGoroutines(t *testing.T) {
+	t.Parallel()
+	served := &service{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+		var setting sync.WaitGroup
+		for range 8 {
+			setting.Go(func() {
+				if err := errors.Join(grpc.SetHeader(ctx, metadata.Pairs("h", "1")), grpc.SetTrailer(ctx, metadata.Pairs("t", "1"))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		setting.Wait()
+		return &testpb.SimpleResponse{}, nil
+	}}
+	everywhere(t, served, func(t *testing.T, client testpb.TestServiceClient) {
+		var header, trailer metadata.MD
+		_, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
+		if err != nil || len(header.Get("h")) != 8 || len(trailer.Get("t")) != 8 {
+			t.Errorf("%v, header %v, trailer %v", err, header, trailer)
+		}
+	})
+}
+
+func TestAHandlerThatOwesAnAnswerIsAtFault(t *testing.T) {
+	t.Parallel()
+	served := &service{input: func(grpc.ClientStreamingServer[testpb.StreamingInputCallRequest, testpb.StreamingInputCallResponse]) error {
+		return nil
+	}}
+	everywhere(t, served, func(t *testing.T, client testpb.TestServiceClient) {
+		stream, err := client.StreamingInputCall(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.CloseAndRecv()
+		expect(t, err, codes.Internal, ".*")
+	})
+}
+
+func TestWaitingForTheHandlersOfStreams(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		memory, finish, waited := transport.NewMemory(), make(chan struct{}), false
+		testpb.RegisterTestServiceServer(memory, &service{output: func(stream grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error {
+			<-stream.Context().Done()
+			<-finish // it has something to put away
+			return nil
+		}})
+		ctx, leave := context.WithCancel(t.Context())
+		if _, err := testpb.NewTestServiceClient(memory).StreamingOutputCall(ctx, &testpb.StreamingOutputCallRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		var waiting sync.WaitGroup
+		waiting.Go(func() { memory.Wait(); waited = true })
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if waited {
+			t.Error("the handler is still at work")
+		}
+		close(finish)
+		waiting.Wait()
+	})
 }
