@@ -87,3 +87,13 @@ func TestEveryCallThatMeetsARestartIsTold(t *testing.T) {
 		t.Errorf("served %d times, answered %d, broken %d", got, answered.Load(), broken.Load())
 	}
 }
+
+func TestACallThatAStoppingPythonServerGivesUpIsBroken(t *testing.T) {
+	t.Parallel()
+	service := runtimetest.Aggregate(t, runtimetest.Refuses(status.New(codes.Unavailable, "Cancelling all calls")))
+	err := ask(t.Context(), dial(t, service.Address(), transport.DialOptions{}))
+	expect(t, err, codes.Unavailable, "the connection to domain order's service at .* broke during the call: Cancelling all calls")
+	if !transport.Broken(err) {
+		t.Error("not recognised")
+	}
+}

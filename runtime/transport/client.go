@@ -349,6 +349,10 @@ var (
 	overdue   = []string{"context deadline exceeded", "latest balancer error: ", "stream terminated by RST_STREAM"}
 )
 
+// cancelled is what a server in Python, C++ or Ruby says by itself to the calls
+// under way when it stops without waiting for them.
+const cancelled = "Cancelling all calls"
+
 func beginsWith(message string, beginnings []string) bool {
 	return slices.ContainsFunc(beginnings, func(beginning string) bool { return strings.HasPrefix(message, beginning) })
 }
@@ -393,7 +397,7 @@ func (c *Client) explain(ctx context.Context, began beginning, err error) error 
 		if c.unsent(began, err) {
 			return c.unreachable(message)
 		}
-		if c.hit(began, err, lost) {
+		if c.hit(began, err, lost) || message == cancelled {
 			return c.broken(message)
 		}
 	}

@@ -71,13 +71,16 @@ func NewServer(options ServerOptions) *Server {
 }
 
 // SetServing says whether the server is ready for requests, for those who ask
-// its health service.
+// its health service about all of it or about one of its services.
 func (s *Server) SetServing(serving bool) {
 	now := healthpb.HealthCheckResponse_NOT_SERVING
 	if serving {
 		now = healthpb.HealthCheckResponse_SERVING
 	}
 	s.health.SetServingStatus("", now)
+	for name := range s.GetServiceInfo() {
+		s.health.SetServingStatus(name, now)
+	}
 }
 
 // Run serves on the listeners until the context ends, lets the calls under way

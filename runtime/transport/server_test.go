@@ -58,9 +58,9 @@ func listenTCP(t testing.TB) net.Listener {
 	return listener
 }
 
-func healthOf(t *testing.T, conn grpc.ClientConnInterface) healthpb.HealthCheckResponse_ServingStatus {
+func healthOf(t *testing.T, conn grpc.ClientConnInterface, about string) healthpb.HealthCheckResponse_ServingStatus {
 	t.Helper()
-	answer, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+	answer, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: about})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,13 +72,15 @@ func TestHealthSaysWhatTheServerWasTold(t *testing.T) {
 	server, listener := transport.NewServer(transport.ServerOptions{}), listenTCP(t)
 	serve(t, server, listener)
 	conn := dial(t, listener.Addr().String(), transport.DialOptions{})
-	if got := healthOf(t, conn); got != healthpb.HealthCheckResponse_NOT_SERVING {
+	if got := healthOf(t, conn, ""); got != healthpb.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("at the beginning: %v", got)
 	}
 	for _, want := range []bool{true, false, true} {
 		server.SetServing(want)
-		if got := healthOf(t, conn); (got == healthpb.HealthCheckResponse_SERVING) != want {
-			t.Errorf("told %v: %v", want, got)
+		for _, about := range []string{"", "grpc.health.v1.Health"} {
+			if got := healthOf(t, conn, about); (got == healthpb.HealthCheckResponse_SERVING) != want {
+				t.Errorf("told %v, about %q: %v", want, about, got)
+			}
 		}
 	}
 }
@@ -89,7 +91,7 @@ func TestOneServerServesAtSeveralAddresses(t *testing.T) {
 	server, first, second, third := transport.NewServer(transport.ServerOptions{}), listenTCP(t), listenTCP(t), listenUnix(t, path)
 	stop := serve(t, server, first, second, third)
 	for _, address := range []string{first.Addr().String(), "http://" + second.Addr().String(), path, "unix:" + path} {
-		healthOf(t, dial(t, address, transport.DialOptions{}))
+		healthOf(t, dial(t, address, transport.DialOptions{}), "")
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
