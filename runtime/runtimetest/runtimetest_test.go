@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -81,11 +82,18 @@ func TestTheGalleryDoesWhatItSays(t *testing.T) {
 		"WithPrefix": {runtimetest.WithPrefix("y/"), answer(func(e *pb.EventBook) {
 			e.Pages[0].Event.TypeUrl, e.Pages[1].Event.TypeUrl = "y/AddItemDone", "y/shop.PlaceDone"
 		})},
-		"WithoutCover":      {runtimetest.WithoutCover, answer(func(e *pb.EventBook) { e.Cover = nil })},
-		"AnswersForAnother": {runtimetest.AnswersForAnother, answer(func(e *pb.EventBook) { e.Cover = book.Key{Domain: "order"}.Cover("") })},
-		"LeavesAGap":        {runtimetest.LeavesAGap, answer(func(e *pb.EventBook) { num(e, 3) })},
-		"AnswersNothing":    {runtimetest.AnswersNothing, &pb.BusinessResponse{}},
-		"Revokes":           {runtimetest.Revokes(revocation), &pb.BusinessResponse{Result: &pb.BusinessResponse_Revocation{Revocation: revocation}}},
+		"WithoutCover":            {runtimetest.WithoutCover, answer(func(e *pb.EventBook) { e.Cover = nil })},
+		"AnswersForAnother":       {runtimetest.AnswersForAnother, answer(func(e *pb.EventBook) { e.Cover = book.Key{Domain: "order"}.Cover("") })},
+		"AnswersForAnotherDomain": {runtimetest.AnswersForAnotherDomain, answer(func(e *pb.EventBook) { e.Cover = &pb.Cover{Domain: "elsewhere", Root: e.Cover.Root} })},
+		"NamesDomainOnly":         {runtimetest.NamesDomainOnly, answer(func(e *pb.EventBook) { e.Cover = &pb.Cover{Domain: "order"} })},
+		"StartsOver":              {runtimetest.StartsOver, answer(func(e *pb.EventBook) { num(e, 0) })},
+		"LeavesEventOut":          {runtimetest.LeavesEventOut, answer(func(e *pb.EventBook) { e.Pages = []*pb.EventPage{{}} })},
+		"SetsTimes": {runtimetest.SetsTimes, answer(func(e *pb.EventBook) {
+			e.Pages[0].CreatedAt, e.Pages[1].CreatedAt = &timestamppb.Timestamp{Seconds: 1705312800}, &timestamppb.Timestamp{Seconds: 1705312800}
+		})},
+		"LeavesAGap":     {runtimetest.LeavesAGap, answer(func(e *pb.EventBook) { num(e, 3) })},
+		"AnswersNothing": {runtimetest.AnswersNothing, &pb.BusinessResponse{}},
+		"Revokes":        {runtimetest.Revokes(revocation), &pb.BusinessResponse{Result: &pb.BusinessResponse_Revocation{Revocation: revocation}}},
 		"AnswersHugely": {runtimetest.AnswersHugely(1 << 10), answer(func(e *pb.EventBook) {
 			e.Pages = []*pb.EventPage{runtimetest.Event("type.googleapis.com/Huge")}
 			e.Pages[0].Event.Value = bytes.Repeat([]byte{0}, 1<<10)
@@ -206,5 +214,19 @@ func TestCallsAreRememberedOverARestart(t *testing.T) {
 	}
 	if diff := cmp.Diff([]proto.Message{request(), second}, service.Calls(), protocmp.Transform()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestUnknownFieldsAreAddedOnEveryLevel(t *testing.T) {
+	t.Parallel()
+	client := pb.NewAggregateClient(connect(t, runtimetest.Aggregate(t, runtimetest.AddsUnknownFields)))
+	got, err := client.Handle(t.Context(), request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, message := range []proto.Message{got, got.GetEvents(), got.GetEvents().Pages[0]} {
+		if len(message.ProtoReflect().GetUnknown()) == 0 {
+			t.Errorf("none in %T", message)
+		}
 	}
 }

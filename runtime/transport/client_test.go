@@ -280,14 +280,14 @@ func TestADeadlineThatPasses(t *testing.T) {
 	client := connected(t, service.Address())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	expect(t, ask(ctx, client), codes.DeadlineExceeded, "domain order's service at "+service.Address()+" did not answer within (30|29)ms")
+	expect(t, ask(ctx, client), codes.DeadlineExceeded, "domain order's service at "+service.Address()+" did not answer within [123]?\\dms")
 	ctx, cancel = context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	stream, err := healthpb.NewHealthClient(client).Watch(ctx, &healthpb.HealthCheckRequest{})
 	for err == nil {
 		_, err = stream.Recv()
 	}
-	expect(t, err, codes.DeadlineExceeded, "domain order's service at .* did not answer within (30|29)ms")
+	expect(t, err, codes.DeadlineExceeded, "domain order's service at .* did not answer within [123]?\\dms")
 }
 
 func TestWhatTheServiceSaysPassesWordForWord(t *testing.T) {
