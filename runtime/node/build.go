@@ -42,8 +42,8 @@ type Service struct {
 // build makes the roles and connects them.
 func (n *Node) build() error {
 	n.memory = memory{
-		gateway: transport.NewMemory(), aggregate: transport.NewMemory(), query: transport.NewMemory(),
-		stream: transport.NewMemory(), recorder: transport.NewMemory(), projectors: map[string]*transport.Memory{},
+		gateway: n.newMemory(), aggregate: n.newMemory(), query: n.newMemory(), stream: n.newMemory(), recorder: n.newMemory(),
+		projectors: map[string]*transport.Memory{},
 	}
 	n.queries = query.New(query.Options{Store: n.store, MaxMessageBytes: n.config.Limits.MaxMessageBytes})
 	n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Logger: observe.Component(n.logger, "stream")})
@@ -66,6 +66,7 @@ func (n *Node) build() error {
 func (n *Node) newMemory() *transport.Memory {
 	connection := transport.NewMemory()
 	connection.Logger = observe.Component(n.logger, "transport")
+	n.connections = append(n.connections, connection)
 	return connection
 }
 

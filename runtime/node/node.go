@@ -27,6 +27,7 @@ import (
 	"github.com/angz-dev/angz/runtime/relay"
 	"github.com/angz-dev/angz/runtime/saga"
 	"github.com/angz-dev/angz/runtime/stream"
+	"github.com/angz-dev/angz/runtime/transport"
 )
 
 // Options describe a node.
@@ -64,9 +65,10 @@ type Node struct {
 	projectors []*projector.Coordinator
 	sagas      []*saga.Coordinator
 
-	memory memory
-	fronts []*front
-	ready  chan struct{}
+	memory      memory
+	connections []*transport.Memory // all of memory's
+	fronts      []*front
+	ready       chan struct{}
 }
 
 // Endpoint is an address at which a node can be reached.

@@ -40,6 +40,9 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		errs = append(errs, group.Wait())
 	}
+	for _, connection := range n.connections {
+		connection.Wait() // for handlers of streams whose callers have just left
+	}
 	return errors.Join(append(errs, n.Close())...)
 }
 
