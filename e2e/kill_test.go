@@ -33,7 +33,35 @@ func TestKillMinusNineLosesAndDoublesNothing(t *testing.T) {
 	if text := os.Getenv("ANGZ_KILL_ROUNDS"); text != "" {
 		rounds, _ = strconv.Atoi(text)
 	}
-	project := killProject(t)
+	killRounds(t, rounds, killProject(t, ""), func() {})
+}
+
+// TestKillMinusNineLeavesNoSocket does the same over Unix sockets, less often.
+func TestKillMinusNineLeavesNoSocket(t *testing.T) {
+	sockets, err := os.MkdirTemp("", "angz") // a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
+	project := killProject(t, fmt.Sprintf("transport:\n  type: uds\n  uds:\n    base_path: %s\n", sockets))
+	killRounds(t, 10, project, func() {
+		left := settled(t, -1, func() []string {
+			found, err := filepath.Glob(filepath.Join(sockets, "*.sock"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		})
+		if len(left) > 0 {
+			t.Errorf("sockets are left behind: %q", left)
+		}
+	})
+}
+
+// killRounds runs a project, loads it and kills it, so many times, and then
+// checks what has become of all commands.
+func killRounds(t *testing.T, rounds int, project string, afterKill func()) {
+	t.Helper()
 	at := freePorts(t)
 	clients := make([]*writer, writers)
 	for i := range clients {
@@ -49,6 +77,7 @@ func TestKillMinusNineLosesAndDoublesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond) // the random moment is the test
 		d.kill()
+		afterKill()
 		stop()
 		working.Wait()
 		if t.Failed() {
@@ -64,8 +93,8 @@ func TestKillMinusNineLosesAndDoublesNothing(t *testing.T) {
 }
 
 // killProject writes a project of two domains, a saga and a projector, played by
-// this test binary.
-func killProject(t *testing.T) string {
+// this test binary, with more lines of configuration.
+func killProject(t *testing.T, more string) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -75,7 +104,7 @@ func killProject(t *testing.T) string {
 	entry := func(name, plays, more string) string {
 		return fmt.Sprintf("  - name: %s\n    run: [%q]\n%s    env:\n      %s: %s\n      LINES: %s\n", name, self, more, role, plays, filepath.Join(project, "lines"))
 	}
-	text := "domains:\n" + entry("source", "aggregate", "") + entry("target", "aggregate", "") +
+	text := more + "domains:\n" + entry("source", "aggregate", "") + entry("target", "aggregate", "") +
 		"projectors:\n" + entry("lines", "projector", "    domains: [source]\n") +
 		"sagas:\n" + entry("copier", "saga", "    domains: [source]\n")
 	if err := os.WriteFile(filepath.Join(project, "angz.yaml"), []byte(text), 0o600); err != nil {
@@ -143,13 +172,14 @@ func checkAll(t *testing.T, d *dev, project string, clients []*writer) {
 	}
 }
 
-// settled reads until there are n entries, or gives what there is after a while.
+// settled reads until there are n entries, none for a negative n, or gives what
+// there is after a while.
 func settled(t *testing.T, n int, read func() []string) []string {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		found := read()
-		if len(found) >= n || time.Now().After(deadline) {
+		if n >= 0 && len(found) >= n || n < 0 && len(found) == 0 || time.Now().After(deadline) {
 			return found
 		}
 		time.Sleep(10 * time.Millisecond) // a file sends no signal

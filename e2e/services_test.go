@@ -2,11 +2,13 @@ package e2e_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -31,7 +33,8 @@ func play(name string) {
 	case "projector":
 		pb.RegisterProjectorServer(server, openLines(os.Getenv("LINES")))
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	network, address := listenAt()
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -46,6 +49,17 @@ func play(name string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// listenAt follows the variables of the wire contract.
+func listenAt() (network, address string) {
+	if os.Getenv("TRANSPORT_TYPE") != "uds" {
+		return "tcp", "127.0.0.1:" + os.Getenv("PORT")
+	}
+	name := cmp.Or(os.Getenv("DOMAIN"), os.Getenv("SAGA_NAME"), os.Getenv("PROJECTOR_NAME"))
+	path := filepath.Join(os.Getenv("UDS_BASE_PATH"), os.Getenv("SERVICE_NAME")+"-"+name+".sock")
+	_ = os.Remove(path) // of a predecessor that was killed
+	return "unix", path
 }
 
 // echo stores every command's bytes as an event's.
