@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -59,18 +58,11 @@ func New(options Options) *Server {
 
 // Run prints what is appended from now on until the context ends.
 func (s *Server) Run(ctx context.Context) error {
-	from := s.options.Log.Head()
-	subscription, err := s.options.Bus.Subscribe(ctx, "log")
-	if err != nil {
-		return fmt.Errorf("start the event log: %w", err)
+	live := follow.Live{Name: "log", Bus: s.options.Bus, Log: s.options.Log, Logger: s.options.Logger}
+	if err := live.Run(ctx, s.print); err != nil {
+		return fmt.Errorf("follow the events to print them: %w", err)
 	}
-	err = follow.Follow(ctx, subscription, s.options.Log, from, s.options.Logger, func(_ context.Context, events *pb.EventBook) error {
-		return s.print(events)
-	})
-	if ctx.Err() != nil {
-		err = nil
-	}
-	return errors.Join(err, subscription.Close())
+	return nil
 }
 
 // Handle prints the events of one book.

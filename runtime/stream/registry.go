@@ -64,10 +64,3 @@ func (r *registry) find(correlation string) []*watcher {
 	defer r.mu.RUnlock()
 	return r.watchers[correlation]
 }
-
-// empty reports whether nobody waits for anything.
-func (r *registry) empty() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.watchers) == 0
-}

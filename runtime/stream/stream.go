@@ -15,14 +15,8 @@ import (
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/bus"
-	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/follow"
 )
-
-// Log is the part of an event store from which holes in the bus are repaired.
-type Log interface {
-	ReadLog(ctx context.Context, after uint64, limit int) ([]eventstore.Event, error)
-	Head() uint64
-}
 
 // Options describe the role. Zero values mean the defaults given.
 type Options struct {
@@ -30,8 +24,8 @@ type Options struct {
 	Bus bus.Subscriber
 	// Name of the subscription; "stream".
 	Name string
-	// Log repairs what the bus loses; nil leaves holes as they are.
-	Log Log
+	// Log repairs what the bus loses. Required with a Bus.
+	Log follow.Log
 	// Buffer is how many books wait for one subscriber before it is dropped;
 	// 1,024.
 	Buffer int

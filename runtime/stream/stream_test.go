@@ -134,7 +134,7 @@ func TestSubscribersGetTheBooksOfTheirCorrelationFromNowOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		channels := channel.New()
-		w := start(t, stream.Options{Bus: channels})
+		w := start(t, stream.Options{Bus: channels, Log: &shelf{}})
 		first := w.subscribe(t.Context(), "first")
 		publish(t, channels, eventBook(1, "second"), eventBook(2, "first"))
 		second, again := w.subscribe(t.Context(), "second"), w.subscribe(t.Context(), "second")
@@ -243,7 +243,7 @@ func TestSubscriberThatLeavesIsForgottenAtOnce(t *testing.T) {
 func TestStoppingEndsSubscriptionsWithUnavailable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := start(t, stream.Options{Bus: channel.New()})
+		w := start(t, stream.Options{Bus: channel.New(), Log: &shelf{}})
 		books := w.subscribe(t.Context(), "first")
 		w.stop()
 		if err := <-w.ran; err != nil {
@@ -266,7 +266,7 @@ func TestRunFailsWhenTheBusCloses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		channels := channel.New()
-		w := start(t, stream.Options{Bus: channels})
+		w := start(t, stream.Options{Bus: channels, Log: &shelf{}})
 		books := w.subscribe(t.Context(), "first")
 		if err := channels.Close(); err != nil {
 			t.Fatal(err)
