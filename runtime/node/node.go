@@ -93,6 +93,9 @@ func Open(ctx context.Context, options Options) (_ *Node, err error) {
 	for _, warning := range n.config.Warnings() {
 		n.logger.Warn(warning)
 	}
+	for _, key := range unused(n.config) {
+		n.logger.Warn("this version runs all roles in one process and does not act on a key of the configuration", "key", key)
+	}
 	if n.schema, err = n.loadSchema(ctx); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -99,5 +100,31 @@ func receive(t *testing.T, stream grpc.ServerStreamingClient[pb.EventBook]) (boo
 			return books
 		}
 		books = append(books, events)
+	}
+}
+
+func TestKeysWithoutEffectAreNotPassedOverInSilence(t *testing.T) {
+	t.Parallel()
+	loaded, err := config.Load(config.Options{Dir: runtimetest.Folder(t), Dev: true, Set: map[string]string{
+		"storage.type": "memory", "gateway.command_address": "localhost:1", "server.aggregate_port": "0", "server.event_query_port": "0",
+		"gateway.port": "0", "stream.port": "0",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	logger, err := observe.New(observe.Options{Writer: &said, Format: "text"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := node.Open(t.Context(), node.Options{Config: loaded, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(said.String(), "gateway.command_address") {
+		t.Errorf("the log says only:\n%s", &said)
 	}
 }
