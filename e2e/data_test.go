@@ -19,10 +19,7 @@ import (
 func emptyProject(t *testing.T, store string) string {
 	t.Helper()
 	project := t.TempDir()
-	text := fmt.Sprintf("storage:\n  sqlite:\n    path: %s\n", store)
-	if err := os.WriteFile(filepath.Join(project, "angz.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeProject(t, project, fmt.Sprintf("storage:\n  sqlite:\n    path: %s\n", store))
 	return project
 }
 

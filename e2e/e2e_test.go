@@ -18,19 +18,18 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
-
-// role is set in processes that play a user's service; see services_test.go.
-const role = "ANGZ_E2E_ROLE"
 
 // binary is the angz under test.
 var binary string
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(role); name != "" {
-		play(name)
+	// Processes that play a user's service are told what; see services_test.go.
+	if len(os.Args) == 2 && !strings.HasPrefix(os.Args[1], "-") {
+		play(os.Args[1])
 		return
 	}
 	os.Exit(buildAndRun(m))
@@ -96,6 +95,15 @@ func (p ports) environ() []string {
 // nothing is left.
 func startDev(t testing.TB, project string, at ports, environ ...string) *dev {
 	t.Helper()
+	d := launchDev(t, project, at, environ...)
+	t.Cleanup(d.stop)
+	d.awaitHealth(at.gateway)
+	return d
+}
+
+// launchDev starts "angz dev" and waits for nothing. Whoever calls it stops it.
+func launchDev(t testing.TB, project string, at ports, environ ...string) *dev {
+	t.Helper()
 	d := &dev{t: t, output: &buffer{}, ports: at, mark: fmt.Sprintf("ANGZ_E2E_MARK=%s-%d", filepath.Base(project), time.Now().UnixNano()), done: make(chan struct{})}
 	d.process = exec.Command(binary, "dev", project)
 	if strings.HasSuffix(project, ".yaml") {
@@ -110,8 +118,6 @@ func startDev(t testing.TB, project string, at ports, environ ...string) *dev {
 		d.err = d.process.Wait()
 		close(d.done)
 	}()
-	t.Cleanup(d.stop)
-	d.awaitHealth(at.gateway)
 	return d
 }
 
@@ -138,13 +144,20 @@ func (d *dev) awaitHealth(port int) {
 
 func (d *dev) dial(port int) *grpc.ClientConn {
 	d.t.Helper()
-	conn, err := grpc.NewClient("127.0.0.1:"+strconv.Itoa(port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("127.0.0.1:"+strconv.Itoa(port), grpc.WithTransportCredentials(insecure.NewCredentials()), eagerly)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
+
+// eagerly has a connection tried again at once: by default the second attempt
+// comes after a second, and most of a test would be waiting for that.
+var eagerly = grpc.WithConnectParams(grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1, MaxDelay: 5 * time.Millisecond},
+	MinConnectTimeout: 5 * time.Second,
+})
 
 // stop ends angz in order and checks that nothing is left behind.
 func (d *dev) stop() {

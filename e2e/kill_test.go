@@ -33,7 +33,28 @@ func TestKillMinusNineLosesAndDoublesNothing(t *testing.T) {
 	if text := os.Getenv("ANGZ_KILL_ROUNDS"); text != "" {
 		rounds, _ = strconv.Atoi(text)
 	}
-	killRounds(t, rounds, killProject(t, ""), func() {})
+	killRounds(t, rounds, killProject(t, ""), func(d *dev) { d.kill() })
+}
+
+// TestStoppingUnderLoadLosesAndDoublesNothing does the same with SIGTERM, after
+// which angz has to end by itself and without an error.
+func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
+	killRounds(t, 10, killProject(t, ""), func(d *dev) { d.stop() })
+}
+
+// TestKillMinusNineWhileStartingLeavesNothing kills angz while it is opening its
+// store and its ports and starting its children.
+func TestKillMinusNineWhileStartingLeavesNothing(t *testing.T) {
+	project, at := killProject(t, ""), freePorts(t)
+	for range 30 {
+		d := launchDev(t, project, at)
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond) // the random moment is the test
+		d.kill()
+		if t.Failed() {
+			return
+		}
+	}
+	checkAll(t, startDev(t, project, at), project, nil)
 }
 
 // TestKillMinusNineLeavesNoSocket does the same over Unix sockets, less often.
@@ -44,7 +65,8 @@ func TestKillMinusNineLeavesNoSocket(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
 	project := killProject(t, fmt.Sprintf("transport:\n  type: uds\n  uds:\n    base_path: %s\n", sockets))
-	killRounds(t, 10, project, func() {
+	killRounds(t, 30, project, func(d *dev) {
+		d.kill()
 		left := settled(t, -1, func() []string {
 			found, err := filepath.Glob(filepath.Join(sockets, "*.sock"))
 			if err != nil {
@@ -58,9 +80,9 @@ func TestKillMinusNineLeavesNoSocket(t *testing.T) {
 	})
 }
 
-// killRounds runs a project, loads it and kills it, so many times, and then
-// checks what has become of all commands.
-func killRounds(t *testing.T, rounds int, project string, afterKill func()) {
+// killRounds runs a project, loads it and ends it, so many times, and then checks
+// what has become of all commands.
+func killRounds(t *testing.T, rounds int, project string, end func(*dev)) {
 	t.Helper()
 	at := freePorts(t)
 	clients := make([]*writer, writers)
@@ -76,8 +98,7 @@ func killRounds(t *testing.T, rounds int, project string, afterKill func()) {
 			working.Go(func() { client.work(ctx, commands) })
 		}
 		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond) // the random moment is the test
-		d.kill()
-		afterKill()
+		end(d)
 		stop()
 		working.Wait()
 		if t.Failed() {
@@ -96,20 +117,11 @@ func killRounds(t *testing.T, rounds int, project string, afterKill func()) {
 // this test binary, with more lines of configuration.
 func killProject(t *testing.T, more string) string {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	project := t.TempDir()
-	entry := func(name, plays, more string) string {
-		return fmt.Sprintf("  - name: %s\n    run: [%q]\n%s    env:\n      %s: %s\n      LINES: %s\n", name, self, more, role, plays, filepath.Join(project, "lines"))
-	}
-	text := more + "domains:\n" + entry("source", "aggregate", "") + entry("target", "aggregate", "") +
-		"projectors:\n" + entry("lines", "projector", "    domains: [source]\n") +
-		"sagas:\n" + entry("copier", "saga", "    domains: [source]\n")
-	if err := os.WriteFile(filepath.Join(project, "angz.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	lines := "    env: {LINES: " + filepath.Join(project, "lines") + "}\n"
+	writeProject(t, project, more+"domains:\n"+played(t, "source", "aggregate")+played(t, "target", "aggregate")+
+		"projectors:\n"+played(t, "lines", "projector")+lines+"    domains: [source]\n"+
+		"sagas:\n"+played(t, "copier", "saga")+"    domains: [source]\n")
 	return project
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -20,6 +21,24 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 )
+
+// played is the configuration of a service that this test binary plays.
+func played(t *testing.T, name, as string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("  - name: %s\n    run: [%q, %q]\n", name, self, as)
+}
+
+// writeProject makes a project of a folder.
+func writeProject(t *testing.T, folder, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, "angz.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // play is the main function of a user's service.
 func play(name string) {
@@ -32,6 +51,9 @@ func play(name string) {
 		pb.RegisterSagaServer(server, copier{})
 	case "projector":
 		pb.RegisterProjectorServer(server, openLines(os.Getenv("LINES")))
+	default:
+		fmt.Fprintf(os.Stderr, "there is no service %q to play\n", name)
+		os.Exit(2)
 	}
 	network, address := listenAt()
 	listener, err := net.Listen(network, address)
