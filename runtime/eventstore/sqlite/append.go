@@ -111,7 +111,7 @@ func size(request *eventstore.Append) int {
 
 // append decides what becomes of a request and, if all is well, stores it.
 func (t *transaction) append(ctx context.Context, request *eventstore.Append) (eventstore.Appended, error) {
-	stream, err := t.stream(ctx, request.Key)
+	stream, err := t.streamFor(ctx, request)
 	if err != nil {
 		return eventstore.Appended{}, err
 	}
@@ -152,6 +152,23 @@ func repeated(request *eventstore.Append, s *stream, stored []eventstore.Event) 
 	return eventstore.Appended{
 		Next: s.next, Last: stored[len(stored)-1].Position, Duplicate: true, Events: stored,
 	}, nil
+}
+
+// streamFor returns the aggregate of a request. What a reader saw of it will do
+// if the request agrees: should it be old, then the aggregate has an event under
+// the request's number already, and the unique key refuses the request.
+func (t *transaction) streamFor(ctx context.Context, request *eventstore.Append) (*stream, error) {
+	key := request.Key
+	if request.Repeatable || t.careful || t.writer.known.get(key) != nil {
+		return t.stream(ctx, key)
+	}
+	seen := t.writer.hints.get(key)
+	if seen == nil || seen.next != request.Next {
+		return t.stream(ctx, key)
+	}
+	found := &stream{id: seen.id, next: seen.next, name: seen.name}
+	t.writer.known.put(key, found)
+	return found, nil
 }
 
 // stream returns what is known of an aggregate. Its id is 0 if there is none.

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -25,7 +24,7 @@ const (
 	// CROSS JOIN keeps the order of the tables: the planner must not start with
 	// the other one when its statistics are missing.
 	selectInfo = `SELECT s.name, (SELECT max(seq) FROM events WHERE stream = s.id),
-			n.seq, n.type_url, n.state, n.checksum
+			n.seq, n.type_url, n.state, n.checksum, s.id
 		FROM streams s LEFT JOIN snapshots n ON n.stream = s.id
 		WHERE s.domain = ? AND s.root = ?`
 
@@ -78,7 +77,7 @@ func (s *Store) read(ctx context.Context, work func(context.Context, *conn) erro
 func (s *Store) Aggregate(ctx context.Context, key book.Key) (eventstore.Info, error) {
 	var info eventstore.Info
 	err := s.read(ctx, func(ctx context.Context, c *conn) (err error) {
-		info, err = infoOf(ctx, c, key)
+		info, _, err = infoOf(ctx, c, key)
 		return err
 	})
 	if err != nil {
@@ -87,43 +86,14 @@ func (s *Store) Aggregate(ctx context.Context, key book.Key) (eventstore.Info, e
 	return info, nil
 }
 
-func infoOf(ctx context.Context, c *conn, key book.Key) (info eventstore.Info, err error) {
+// infoOf also returns the aggregate's id, 0 when there is none.
+func infoOf(ctx context.Context, c *conn, key book.Key) (info eventstore.Info, stream int64, err error) {
 	err = c.query(ctx, selectInfo, func(row []driver.Value) error {
 		info = eventstore.Info{Name: text(row[0]), Next: uint32(integer(row[1]) + 1)}
-		info.Snapshot = intact(key, info.Next, row[2:])
+		info.Snapshot, stream = intact(key, info.Next, row[2:]), integer(row[6])
 		return errStop
 	}, key.Domain, key.Root[:])
-	return info, err
-}
-
-// Load returns an aggregate's state; see eventstore.Streams. One transaction
-// for both reads also keeps the pages of the first one for the second: every
-// commit in between would empty the connection's cache.
-func (s *Store) Load(ctx context.Context, key book.Key, snapshots bool) (info eventstore.Info, events []eventstore.Event, err error) {
-	err = s.read(ctx, func(ctx context.Context, c *conn) (err error) {
-		if _, err := c.exec(ctx, `BEGIN`); err != nil {
-			return err
-		}
-		defer func() {
-			_, ended := c.exec(ctx, `COMMIT`)
-			err = errors.Join(err, ended)
-		}()
-		if info, err = infoOf(ctx, c, key); err != nil {
-			return err
-		}
-		first := uint32(0)
-		if snapshots && info.Snapshot != nil {
-			first = info.Snapshot.Sequence + 1
-		}
-		if first >= info.Next {
-			return nil
-		}
-		return c.query(ctx, selectEvents, collect(&events), key.Domain, key.Root[:], int64(first), int64(math.MaxUint32), int64(-1))
-	})
-	if err != nil {
-		return eventstore.Info{}, nil, fmt.Errorf("load %s: %w", key, err)
-	}
-	return info, events, nil
+	return info, stream, err
 }
 
 // intact returns the snapshot in a row, nil if there is none or it is damaged

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,8 @@ type Store struct {
 	writer  *writer
 	readers *pool
 	recent  *recent
+	loads   loads
+	hints   *hints
 	epoch   uuid.UUID
 
 	checkpoints *checkpointer // nil in memory
@@ -123,6 +126,8 @@ func (s *Store) start(ctx context.Context, c *conn, options Options) (err error)
 	}
 	s.recent = newRecent()
 	s.writer.recent = s.recent
+	s.hints = &hints{seed: maphash.MakeSeed()}
+	s.writer.hints = s.hints
 	if err := s.writer.reload(ctx, c); err != nil {
 		return err
 	}

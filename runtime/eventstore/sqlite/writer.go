@@ -49,6 +49,7 @@ type writer struct {
 	head    uint64 // position of the newest event
 	streams int64  // the highest id of an aggregate
 	known   known
+	hints   *hints // of readers
 }
 
 func newWriter(conns *pool) *writer {
@@ -201,6 +202,7 @@ func (w *writer) refresh(ctx context.Context) {
 // reload reads where the log ends and forgets everything else.
 func (w *writer) reload(ctx context.Context, c *conn) error {
 	w.known.forget()
+	w.hints.forget()
 	head, err := c.number(ctx, `SELECT max(position) FROM events`)
 	if err != nil {
 		return err
