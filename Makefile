@@ -14,8 +14,8 @@ build: ## Build bin/angz
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/angz ./cmd/angz
 
 .PHONY: test
-test: deps lint check-generated ## Run everything CI runs: checks and all tests with the race detector
-	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+test: deps verify lint check-generated ## Run everything CI runs: checks and all tests with the race detector
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./... ./.ci/sbom
 
 .PHONY: test-quick
 test-quick: ## Run all tests without the race detector
@@ -29,8 +29,8 @@ deps: ## Install what the tests need beyond Go
 lint: ## Check format, vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) vet ./... ./.ci/sbom
+	$(GO) tool staticcheck ./... ./.ci/sbom
 
 .PHONY: generate
 generate: ## Write the Go code for the .proto files
@@ -47,6 +47,23 @@ bench: ## Run the benchmarks, with CPU time beside each rate
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for a short while
 	sh ./.ci/fuzz
+
+.PHONY: verify
+verify: ## Check that every dependency is what go.sum says it was
+	$(GO) mod verify
+	$(GO) -C .ci/tools mod verify
+
+.PHONY: sbom
+sbom: build ## Write the bill of materials of bin/angz beside it (CycloneDX)
+	$(GO) run ./.ci/sbom -o bin/angz.cdx.json bin/angz
+
+# Known vulnerabilities change without any change here, and the database has to be
+# reached: this is for a person or a nightly job, never for "make test".
+VULNDB ?= https://vuln.go.dev
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities that angz can reach (needs the network)
+	$(GO) build -C .ci/tools -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+	bin/govulncheck -db $(VULNDB) ./cmd/...
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -1,7 +1,7 @@
 package features_test
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/bus/bustest"
+	"github.com/angz-dev/angz/runtime/delivery"
 	"github.com/angz-dev/angz/runtime/eventstore"
 )
 
@@ -71,41 +72,93 @@ func (w *world) anotherProcessAppends(eventType, aggregate string) error {
 		return err
 	}
 	key := w.key(aggregate, "")
-	info, err := w.node.Store().Aggregate(w.ctx, key)
+	info, err := w.system.Store().Aggregate(w.ctx, key)
 	if err != nil {
 		return err
 	}
-	_, err = w.node.Store().Append(w.ctx, w.event(key, aggregate, info.Next, eventType))
+	_, err = w.system.Store().Append(w.ctx, w.event(key, aggregate, info.Next, eventType))
 	return err
 }
 
 func (w *world) badBus(how string) {
 	switch how {
 	case "doubles":
-		w.bus.faults = &bustest.Faults{Seed: 1, Double: 1}
+		w.faults = &bustest.Faults{Seed: 1, Double: 1}
 	case "loses":
-		w.bus.faults = &bustest.Faults{Seed: 1, Drop: 1, LoseNewest: true}
+		w.faults = &bustest.Faults{Seed: 1, Drop: 1, LoseNewest: true}
 	default:
-		w.bus.faults = &bustest.Faults{Seed: 1, Drop: 0.3, Double: 0.3, Delay: 0.3}
+		w.faults = &bustest.Faults{Seed: 1, Drop: 0.3, Double: 0.3, Delay: 0.3}
 	}
 }
 
 // everythingHasSettled waits until every projector and saga has recorded that it
-// has handled the whole log: what they cause is then in the log as well.
+// has handled all events it wants: what they cause is then in the log as well.
 func (w *world) everythingHasSettled() error {
 	if err := w.start(); err != nil {
 		return err
 	}
-	var components []string
+	wishes := map[string][]string{}
 	for _, service := range append(append([]*standIn(nil), w.projectors...), w.sagas...) {
-		components = append(components, service.kind+"/"+service.name)
+		wishes[service.subscription()] = w.configs[service.kind+service.name].Domains
 	}
+	var log []eventstore.Event
 	return w.until(func() error {
-		if behind := w.bus.behind(components, w.node.Store().Head()); len(behind) > 0 {
-			return fmt.Errorf("still at work: %v", behind)
+		// The positions before the log: then what handled events caused is in it.
+		positions, err := w.system.Store().Positions(w.ctx)
+		if err != nil {
+			return err
 		}
-		return nil
+		head, err := w.system.Head(w.ctx)
+		if err != nil {
+			return err
+		}
+		if log, err = readOn(w.ctx, w.system.Store(), log, head); err != nil {
+			return err
+		}
+		return settled(wishes, positions, log)
 	})
+}
+
+// readOn adds to a log that was read before what has come up to a position.
+func readOn(ctx context.Context, store eventstore.Log, log []eventstore.Event, to uint64) ([]eventstore.Event, error) {
+	for {
+		after := uint64(0)
+		if len(log) > 0 {
+			after = log[len(log)-1].Position
+		}
+		if after >= to {
+			return log, nil
+		}
+		events, err := store.ReadLog(ctx, after, 1000)
+		if err == nil && len(events) == 0 {
+			err = fmt.Errorf("the log ends at %d, its reader has heard of %d", to, after)
+		}
+		if err != nil {
+			return log, err
+		}
+		log = append(log, events...)
+	}
+}
+
+// settled says which subscriptions have not recorded an event that they want.
+// Slices without any may stand anywhere.
+func settled(wishes map[string][]string, positions []eventstore.Position, log []eventstore.Event) error {
+	begun := map[string]bool{}
+	for _, at := range positions {
+		begun[at.Name] = true
+		domains, waited := wishes[at.Name]
+		for _, event := range log {
+			if waited && event.Position > at.Position && delivery.Wants(domains, event.Key.Domain) && eventstore.SliceOf(event.Key, at.Slices) == at.Slice {
+				return fmt.Errorf("still at work: slice %d of %s stands at %d, before event %d of %s", at.Slice, at.Name, at.Position, event.Sequence, event.Key)
+			}
+		}
+	}
+	for name := range wishes {
+		if !begun[name] {
+			return fmt.Errorf("still at work: %s has not begun", name)
+		}
+	}
+	return nil
 }
 
 func (w *world) restart() error {
@@ -115,8 +168,8 @@ func (w *world) restart() error {
 	return w.start()
 }
 
-// dieUnrecorded takes the component's place over, as a second process would, so
-// that what it is doing now is done but never recorded, and runs the node again.
+// dieUnrecorded ends angz when the component has done what it is doing now, and
+// before that is recorded, and runs it again.
 func (w *world) dieUnrecorded(kind, name string) error {
 	service, err := w.service(kind, name)
 	if err != nil {
@@ -125,19 +178,8 @@ func (w *world) dieUnrecorded(kind, name string) error {
 	if err := w.until(service.isAtWork); err != nil {
 		return err
 	}
-	if _, err := w.node.Store().Claim(w.ctx, kind+"/"+name); err != nil {
+	if err := w.system.dieUnrecorded(w, service); err != nil {
 		return err
-	}
-	died := w.node.done
-	service.release()
-	select {
-	case err = <-died:
-	case <-time.After(patience):
-		return errors.New("the node goes on although another process has taken over")
-	}
-	w.node.done <- nil
-	if !errors.Is(err, eventstore.ErrFenced) {
-		return fmt.Errorf("the node ended with %w", err)
 	}
 	return w.restart()
 }

@@ -123,7 +123,7 @@ func (w *world) order(names []string, aggregate, rest string) (*order, error) {
 		return nil, err
 	}
 	key := w.key(aggregate, domain)
-	info, err := w.node.Store().Aggregate(w.ctx, key)
+	info, err := w.system.Store().Aggregate(w.ctx, key)
 	if err != nil {
 		return nil, err
 	}

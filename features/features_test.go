@@ -14,12 +14,17 @@ import (
 )
 
 func TestFeatures(t *testing.T) {
-	t.Parallel()
+	run(t, together{}, "~@wip")
+}
+
+// run runs the scenarios that the tags allow.
+func run(t *testing.T, angz deployment, tags string) {
+	t.Helper()
 	suite := godog.TestSuite{
 		Name:                "features",
-		ScenarioInitializer: func(scenario *godog.ScenarioContext) { prepare(t, scenario) },
+		ScenarioInitializer: func(scenario *godog.ScenarioContext) { prepare(t, angz, scenario) },
 		Options: &godog.Options{
-			Format: "progress", NoColors: true, Paths: []string{"."}, Tags: "~@wip", TestingT: t, Output: t.Output(),
+			Format: "progress", NoColors: true, Paths: []string{"."}, Tags: tags, TestingT: t, Output: t.Output(),
 			Strict: true, Randomize: time.Now().UnixNano(), Concurrency: 4 * runtime.GOMAXPROCS(0),
 		},
 	}
@@ -29,9 +34,9 @@ func TestFeatures(t *testing.T) {
 }
 
 // prepare gives a scenario its world and its vocabulary.
-func prepare(t *testing.T, scenario *godog.ScenarioContext) {
+func prepare(t *testing.T, angz deployment, scenario *godog.ScenarioContext) {
 	scope := &scope{TB: t}
-	w := newWorld(scope)
+	w := newWorld(scope, angz)
 	w.arrangeSteps(scenario)
 	w.serviceSteps(scenario)
 	w.commandSteps(scenario)
@@ -41,8 +46,7 @@ func prepare(t *testing.T, scenario *godog.ScenarioContext) {
 	w.followerSteps(scenario)
 	w.sagaSteps(scenario)
 	scenario.Before(func(ctx context.Context, _ *godog.Scenario) (context.Context, error) {
-		w.begin(ctx)
-		return ctx, nil
+		return ctx, w.begin(ctx)
 	})
 	scenario.After(func(ctx context.Context, _ *godog.Scenario, err error) (context.Context, error) {
 		if err == nil {

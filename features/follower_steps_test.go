@@ -12,6 +12,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/config"
+	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/runtimetest"
 )
 
@@ -168,9 +169,9 @@ func (w *world) handOver(first, last int, aggregate, projector, correlation, awa
 			Sequence: &pb.EventPage_Num{Num: uint32(i)}, Event: anyOf("type.googleapis.com/ItemAdded"),
 		})
 	}
-	conn, ok := w.node.Projector(projector)
+	conn, ok := w.system.Projector(projector)
 	if !ok {
-		return fmt.Errorf("the node has no projector %q", projector)
+		return fmt.Errorf("there is no projector %q", projector)
 	}
 	coordinator := pb.NewProjectorCoordinatorClient(conn)
 	var err error
@@ -197,7 +198,9 @@ func (w *world) deadLetters(subscription string, table *godog.Table) error {
 		return err
 	}
 	return w.until(func() error {
-		parked, err := w.node.Store().Parked(w.ctx, subscription, 0, 100)
+		parked, err := w.system.Store().Parked(w.ctx, eventstore.ParkedQuery{
+			Subscription: subscription, States: []eventstore.State{eventstore.StateParked}, Limit: 100,
+		})
 		if err != nil {
 			return err
 		}

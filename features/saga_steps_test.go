@@ -131,7 +131,7 @@ func (w *world) storedFailures() ([]*pb.SagaCompensationFailed, error) {
 	if other, ok := w.set["saga_compensation.fallback_domain"]; ok {
 		domain = other
 	}
-	roots, err := w.node.Store().Roots(w.ctx, book.Key{}, 1000)
+	roots, err := w.system.Store().Roots(w.ctx, book.Key{}, 1000)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (w *world) storedFailures() ([]*pb.SagaCompensationFailed, error) {
 		if root.Key.Domain != domain {
 			continue
 		}
-		events, err := w.node.Store().Events(w.ctx, root.Key, eventstore.All)
+		events, err := w.system.Store().Events(w.ctx, root.Key, eventstore.All)
 		if err != nil {
 			return nil, err
 		}

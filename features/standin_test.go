@@ -41,6 +41,18 @@ func newStandIn(kind, name string, happen *signal) *standIn {
 	return &standIn{kind: kind, name: name, happen: happen, rules: map[string]runtimetest.Rules{}, refusals: map[string]error{}}
 }
 
+// subscription returns the name under which a projector's or saga's place in the
+// log is kept.
+func (s *standIn) subscription() string { return s.kind + "/" + s.name }
+
+// newestKey returns the aggregate of the newest book that a projector or saga was
+// given.
+func (s *standIn) newestKey() (book.Key, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return book.KeyOf(s.received[len(s.received)-1].(*pb.EventBook).Cover)
+}
+
 // enter notes a call and waits while calls are held.
 func (s *standIn) enter(ctx context.Context, request proto.Message) error {
 	s.mu.Lock()

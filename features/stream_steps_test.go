@@ -215,7 +215,7 @@ func (w *world) appendMany(writer, count int, correlation string) error {
 		event.CorrelationID, event.Events = correlation, []eventstore.NewEvent{{
 			TypeURL: "type.googleapis.com/Written", Payload: make([]byte, 1024), CreatedAt: time.Now(),
 		}}
-		if _, err := w.node.Store().Append(w.ctx, event); err != nil {
+		if _, err := w.system.Store().Append(w.ctx, event); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,7 @@ package features_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,15 +13,15 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/bus/bustest"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/eventstore"
-	"github.com/angz-dev/angz/runtime/node"
-	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/runtimetest"
 )
 
-// patience is how long a step waits for what must happen.
-const patience = 20 * time.Second
+// patience is how long a step waits for what must happen. The place of a process
+// that was killed is free when its lease of 15 s has run out.
+const patience = 45 * time.Second
 
 // world is what one scenario is about. Its steps run one after the other.
 type world struct {
@@ -38,11 +36,14 @@ type world struct {
 	sagas      []*standIn
 	configs    map[string]config.Service // how the services are configured
 	prior      []eventstore.Append       // stored before the node runs
-	bus        *watchedBus
+	faults     *bustest.Faults           // of the bus; nil for a good one
 
-	node  *running
-	conns map[string]*grpc.ClientConn // by role
-	homes map[string]string           // the domain in which an aggregate was last spoken of
+	angz   deployment
+	shared *shared                     // what outlives a restart in production, else nil
+	system system                      // nil while it does not run
+	taken  *takenOver                  // of a component, to be given back before it starts again
+	conns  map[string]*grpc.ClientConn // by role
+	homes  map[string]string           // the domain in which an aggregate was last spoken of
 
 	outcomes []*outcome // of commands, the newest last
 	streams  map[string]*streamed
@@ -54,25 +55,20 @@ type world struct {
 	handed   []error // of books handed over by hand
 }
 
-func newWorld(t testing.TB) *world {
-	happen := newSignal()
+func newWorld(t testing.TB, angz deployment) *world {
 	return &world{
-		t: t, happen: happen, conns: map[string]*grpc.ClientConn{}, streams: map[string]*streamed{}, configs: map[string]config.Service{},
-		homes: map[string]string{},
-		bus:   &watchedBus{happen: happen, acked: map[string]uint64{}},
+		t: t, angz: angz, happen: newSignal(), conns: map[string]*grpc.ClientConn{}, streams: map[string]*streamed{}, configs: map[string]config.Service{},
+		homes: map[string]string{}, set: map[string]string{},
 	}
 }
 
-func (w *world) begin(ctx context.Context) {
+func (w *world) begin(ctx context.Context) error {
 	w.ctx = ctx
 	w.folder = runtimetest.Folder(w.t)
-	w.set = map[string]string{
-		"storage.type": "sqlite", "storage.sqlite.path": filepath.Join(w.folder, "events.db"),
-		"server.aggregate_port": "0", "server.event_query_port": "0", "gateway.port": "0", "stream.port": "0",
-	}
+	return w.angz.prepare(w)
 }
 
-// end lets go of everything that is held and stops the node.
+// end lets go of everything that is held and stops angz.
 func (w *world) end() {
 	for _, service := range w.all() {
 		service.release()
@@ -82,7 +78,7 @@ func (w *world) end() {
 		<-stream.ended
 	}
 	if err := w.stop(); err != nil {
-		w.t.Errorf("the node ended with %v", err)
+		w.t.Errorf("angz ended with %v", err)
 	}
 	for _, outcome := range w.outcomes {
 		<-outcome.done
@@ -94,73 +90,54 @@ func (w *world) all() []*standIn {
 	return append(append(append(all, w.domains...), w.projectors...), w.sagas...)
 }
 
-// running is a node under way.
-type running struct {
-	*node.Node
-	stop context.CancelFunc
-	done chan error // gets one error when the node has ended
-}
-
-// start runs the node, unless it runs, and waits until it takes commands.
+// start runs angz, unless it runs, and waits until it takes commands.
 func (w *world) start() error {
-	if w.node != nil {
+	if w.system != nil {
 		return nil
 	}
-	loaded, err := config.Load(config.Options{Dir: w.folder, Set: maps.Clone(w.set), Dev: true})
+	started, err := w.angz.start(w)
 	if err != nil {
 		return err
 	}
-	w.configure(loaded)
-	logger, err := observe.New(observe.Options{Writer: w.t.Output(), Directives: "off"})
-	if err != nil {
-		return err
-	}
-	w.bus.reset()
-	opened, err := node.Open(w.ctx, node.Options{Config: loaded, Logger: logger, Bus: w.bus.wrap})
-	if err != nil {
-		return err
-	}
+	w.system = started
+	return w.dial()
+}
+
+// arrange makes the log what it is to be when angz starts: what happened before
+// the scenario is stored, and what was taken from a component comes back.
+func (w *world) arrange(store eventstore.Store) error {
 	for _, events := range w.prior {
-		if _, err := opened.Store().Append(w.ctx, events); err != nil {
-			return errors.Join(err, opened.Close())
+		if _, err := store.Append(w.ctx, events); err != nil {
+			return err
 		}
 	}
 	w.prior = nil
-	if err := w.bus.begin(w.ctx, opened.Store()); err != nil {
-		return errors.Join(err, opened.Close())
+	if w.taken == nil {
+		return nil
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(w.ctx))
-	w.node = &running{Node: opened, stop: stop, done: make(chan error, 1)}
-	go func(n *running) { n.done <- n.Run(ctx) }(w.node)
-	select {
-	case <-opened.Ready():
-		return w.dial()
-	case <-time.After(patience):
-		return errors.New("the node did not become ready")
-	}
+	taken := w.taken
+	w.taken = nil
+	return taken.giveBack(w.ctx, store)
 }
 
-func (w *world) configure(c *config.Config) {
-	for _, domain := range w.domains {
-		c.Domains = append(c.Domains, w.configured(domain))
+// configured returns the configuration of services.
+func (w *world) configured(services []*standIn) []config.Service {
+	var all []config.Service
+	for _, service := range services {
+		configured := w.configs[service.kind+service.name]
+		configured.Name, configured.Address = service.name, service.service.Address()
+		all = append(all, configured)
 	}
-	for _, projector := range w.projectors {
-		c.Projectors = append(c.Projectors, w.configured(projector))
-	}
-	for _, saga := range w.sagas {
-		c.Sagas = append(c.Sagas, w.configured(saga))
-	}
-}
-
-func (w *world) configured(service *standIn) config.Service {
-	configured := w.configs[service.kind+service.name]
-	configured.Name, configured.Address = service.name, service.service.Address()
-	return configured
+	return all
 }
 
 func (w *world) dial() error {
-	for _, endpoint := range w.node.Endpoints() {
-		conn, err := grpc.NewClient("passthrough:///"+endpoint.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	for _, endpoint := range w.system.Endpoints() {
+		target := "passthrough:///" + endpoint.Address
+		if filepath.IsAbs(endpoint.Address) {
+			target = "unix:" + endpoint.Address
+		}
+		conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
 			// A fixed window: how much a client takes without reading must not
 			// depend on how fast it was before.
 			grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16),
@@ -173,20 +150,19 @@ func (w *world) dial() error {
 	return nil
 }
 
-// stop ends the node, if it runs, and returns what it ended with.
+// stop ends angz, if it runs, and returns what it ended with.
 func (w *world) stop() error {
-	if w.node == nil {
+	if w.system == nil {
 		return nil
 	}
-	stopped := w.node
-	w.node = nil
+	stopped := w.system
+	w.system = nil
 	for _, conn := range w.conns {
 		if err := conn.Close(); err != nil {
 			return err
 		}
 	}
-	stopped.stop()
-	return <-stopped.done
+	return stopped.stop()
 }
 
 // gateway returns a client's connection to the door for everything.
@@ -199,16 +175,22 @@ func (w *world) door(role string) (*grpc.ClientConn, error) {
 	return w.conns[role], nil
 }
 
+// glance is how often a condition is looked at while nothing tells of a change:
+// nobody tells that another process has recorded its position.
+const glance = 20 * time.Millisecond
+
 // until waits for a condition, which it looks at whenever something has
 // happened. The condition returns an error that says what is missing.
 func (w *world) until(condition func() error) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
+	glances := time.NewTicker(glance)
+	defer glances.Stop()
 	for {
 		happened := w.happen.next()
 		var grown <-chan struct{}
-		if w.node != nil {
-			grown = w.node.Store().Changed()
+		if w.system != nil {
+			grown = w.system.Store().Changed()
 		}
 		missing := condition()
 		if missing == nil {
@@ -217,6 +199,7 @@ func (w *world) until(condition func() error) error {
 		select {
 		case <-happened:
 		case <-grown:
+		case <-glances.C:
 		case <-deadline.C:
 			return fmt.Errorf("waited %s: %w", patience, missing)
 		}

@@ -1,5 +1,5 @@
 // Package inspect is what a person asks of a running system: send a command, read
-// events. It speaks gRPC only, so that it works on a laptop's emulator and on
+// events, decide about dead letters. It speaks gRPC only, so that it works on a laptop's emulator and on
 // production alike, names aggregates as people do, shows payloads as JSON, and
 // returns plain values: the command line, the terminal screens and the console
 // print the same things each in its own way.
@@ -27,13 +27,16 @@ type Decoder interface {
 type Client struct {
 	commands pb.BusinessCoordinatorClient
 	query    pb.EventQueryClient
+	admin    pb.AdminClient
 	decoder  Decoder
 }
 
 // New returns a Client that talks over conn, to a gateway or to any other role
 // that serves what is asked, and shows payloads by decoder.
 func New(conn grpc.ClientConnInterface, decoder Decoder) *Client {
-	return &Client{commands: pb.NewBusinessCoordinatorClient(conn), query: pb.NewEventQueryClient(conn), decoder: decoder}
+	return &Client{
+		commands: pb.NewBusinessCoordinatorClient(conn), query: pb.NewEventQueryClient(conn), admin: pb.NewAdminClient(conn), decoder: decoder,
+	}
 }
 
 // Event is one stored event.

@@ -64,6 +64,8 @@ func newRootCommand(s streams) *cobra.Command {
 		newGuardCommand(s),
 		newSendCommand(s),
 		newEventsCommand(s),
+		newDeadLettersCommand(s),
+		newConfigCommand(s),
 		newVersionCommand(s),
 	)
 	root.SetIn(s.in)

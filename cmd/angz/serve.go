@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,39 +19,103 @@ import (
 // newServeCommand holds the commands that run angz in production.
 func newServeCommand(s streams) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "serve",
-		Short:   "Run angz in production",
-		Example: "  angz serve all --config /etc/angz/angz.yaml",
+		Use:   "serve",
+		Short: "Run angz in production",
+		Long: "Run one role of angz in production, or all of them in one process. Every role waits for\n" +
+			"what it needs (its database, its service) and says so in its health service. SIGTERM\n" +
+			"stops it in order: calls under way are finished first. A second signal ends it at once.",
+		Example: "  angz serve all --config /etc/angz/angz.yaml\n" +
+			"  angz serve aggregate order\n" +
+			"  angz serve gateway",
 	}
-	cmd.AddCommand(newServeAllCommand(s))
+	for _, role := range servedRoles {
+		cmd.AddCommand(newServeRoleCommand(s, role))
+	}
 	return cmd
 }
 
-// serveOptions are the flags of "angz serve all".
-type serveOptions struct {
-	file string
+// servedRole is one role as a person starts it.
+type servedRole struct {
+	name, argument string
+	short, long    string
+	example        string
 }
 
-func newServeAllCommand(s streams) *cobra.Command {
-	var o serveOptions
-	cmd := &cobra.Command{
-		Use:   "all",
-		Short: "Serve commands, queries and streams from one process",
-		Long: "Serve commands, queries and streams from one process, for services that are started\n" +
+var servedRoles = []servedRole{
+	{
+		name: "all", short: "Serve commands, queries and streams from one process",
+		long: "Serve commands, queries and streams from one process, for services that are started\n" +
 			"elsewhere and whose addresses stand in the configuration. Events are printed on standard\n" +
-			"output, the log on standard error. SIGTERM stops it in order: calls under way are\n" +
-			"finished first. A second signal ends it at once.",
-		Example: "  angz serve all\n" +
+			"output, the log on standard error.",
+		example: "  angz serve all\n" +
 			"  angz serve all --config /etc/angz/angz.yaml",
-		Args: between(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), s) },
+	},
+	{
+		name: "aggregate", argument: "DOMAIN", short: "Take the commands of one domain, or of all in the configuration",
+		long: "Take commands, let the domain's service decide them and store its events; answer event\n" +
+			"queries. Without DOMAIN it serves every domain in the configuration. Any number of\n" +
+			"instances may serve one domain.",
+		example: "  angz serve aggregate\n" +
+			"  angz serve aggregate order --config /etc/angz/angz.yaml",
+	},
+	{
+		name: "projector", argument: "NAME", short: "Bring events to one projector",
+		long: "Bring events to one projector's service, and let commands wait for its projections. NAME\n" +
+			"is needed when the configuration has several. Instances share the aggregates among them.",
+		example: "  angz serve projector receipt",
+	},
+	{
+		name: "saga", argument: "NAME", short: "Bring events to one saga and send its commands",
+		long: "Bring events to one saga's service, send the commands it answers with, and compensate\n" +
+			"for those that are refused. NAME is needed when the configuration has several. Instances\n" +
+			"share the aggregates among them.",
+		example: "  angz serve saga loyalty",
+	},
+	{
+		name: "gateway", short: "Be the clients' door to all domains",
+		long: "Take commands and queries of every domain and forward them, and stream what commands\n" +
+			"cause. It keeps nothing: any number of instances may stand side by side.",
+		example: "  COMMAND_ADDRESS=orders:1313 STREAM_ADDRESS=stream:50051 angz serve gateway",
+	},
+	{
+		name: "stream", short: "Let clients watch what a correlation causes",
+		long:    "Let clients, and the gateway for them, watch the events of one correlation as they come.",
+		example: "  angz serve stream",
+	},
+	{
+		name: "log", short: "Print every event",
+		long:    "Print every event on standard output from now on, for people to read.",
+		example: "  angz serve log",
+	},
+}
+
+// serveOptions say what one angz serve is to run.
+type serveOptions struct {
+	file, role, name string
+}
+
+func newServeRoleCommand(s streams, role servedRole) *cobra.Command {
+	o := serveOptions{role: role.name}
+	use, arguments := role.name, []string(nil)
+	if role.argument != "" {
+		use, arguments = role.name+" ["+role.argument+"]", []string{role.argument}
+	}
+	cmd := &cobra.Command{
+		Use: use, Short: role.short, Long: role.long, Example: role.example,
+		Args: between(0, arguments...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.name = args[0]
+			}
+			return o.run(cmd.Context(), s)
+		},
 	}
 	cmd.Flags().StringVar(&o.file, "config", "", "the configuration file (default: angz.yaml in the working folder or above)")
 	return cmd
 }
 
 func (o *serveOptions) run(ctx context.Context, s streams) error {
-	loaded, err := config.Load(config.Options{File: o.file, Environ: s.environ})
+	loaded, err := config.Load(config.Options{File: o.file, Environ: s.environ, Role: o.role, Name: o.name})
 	if err != nil {
 		return usageError{err}
 	}
@@ -63,8 +128,14 @@ func (o *serveOptions) run(ctx context.Context, s streams) error {
 		return usageError{fmt.Errorf("log: %w", err)}
 	}
 	opened, err := node.Open(ctx, node.Options{
-		Config: loaded, Logger: logger, Events: s.out, Color: bool(newPainter(s.out, s.environ)),
+		Config: loaded, Role: o.role, Name: o.name, Logger: logger, Events: s.out, Color: bool(newPainter(s.out, s.environ)),
 	})
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped while it waited for its database
+	}
+	if wrong := (*config.Errors)(nil); errors.As(err, &wrong) {
+		return usageError{err}
+	}
 	if err != nil {
 		return emulator.ExplainPorts(loaded, err)
 	}

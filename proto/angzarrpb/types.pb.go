@@ -372,7 +372,10 @@ type EventBook struct {
 	SnapshotState *anypb.Any `protobuf:"bytes,5,opt,name=snapshot_state,json=snapshotState,proto3" json:"snapshot_state,omitempty"`
 	// Place of the last page in the log of the whole system, counted from 1. Set
 	// by angz on stored books; 0 when the book did not come from the log.
-	Position      uint64 `protobuf:"varint,20,opt,name=position,proto3" json:"position,omitempty"`
+	Position uint64 `protobuf:"varint,20,opt,name=position,proto3" json:"position,omitempty"`
+	// W3C traceparent of the span in which the events were stored, so that what
+	// they cause joins the same trace. Set by angz; empty when it was not traced.
+	TraceContext  string `protobuf:"bytes,21,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,6 +450,13 @@ func (x *EventBook) GetPosition() uint64 {
 		return x.Position
 	}
 	return 0
+}
+
+func (x *EventBook) GetTraceContext() string {
+	if x != nil {
+		return x.TraceContext
+	}
+	return ""
 }
 
 // CommandPage is one command.
@@ -1443,14 +1453,15 @@ const file_angzarr_types_proto_rawDesc = "" +
 	"\bsequence\"X\n" +
 	"\bSnapshot\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\rR\bsequence\x12*\n" +
-	"\x05state\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\x05stateJ\x04\b\x01\x10\x02\"\x8a\x02\n" +
+	"\x05state\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\x05stateJ\x04\b\x01\x10\x02\"\xaf\x02\n" +
 	"\tEventBook\x12$\n" +
 	"\x05cover\x18\x01 \x01(\v2\x0e.angzarr.CoverR\x05cover\x12-\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x11.angzarr.SnapshotR\bsnapshot\x12(\n" +
 	"\x05pages\x18\x03 \x03(\v2\x12.angzarr.EventPageR\x05pages\x12%\n" +
 	"\x0ecorrelation_id\x18\x04 \x01(\tR\rcorrelationId\x12;\n" +
 	"\x0esnapshot_state\x18\x05 \x01(\v2\x14.google.protobuf.AnyR\rsnapshotState\x12\x1a\n" +
-	"\bposition\x18\x14 \x01(\x04R\bposition\"_\n" +
+	"\bposition\x18\x14 \x01(\x04R\bposition\x12#\n" +
+	"\rtrace_context\x18\x15 \x01(\tR\ftraceContext\"_\n" +
 	"\vCommandPage\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\rR\bsequence\x12.\n" +
 	"\acommand\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\acommandJ\x04\b\x02\x10\x03\"\xa9\x02\n" +

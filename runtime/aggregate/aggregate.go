@@ -20,6 +20,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/rpcerr"
 )
 
@@ -55,6 +56,7 @@ type Options struct {
 	Waiting                       int           // commands waiting for one aggregate; 64
 	Deadline                      time.Duration // of a call that brings none; 60 s
 	Logger                        *slog.Logger
+	Metrics                       *observe.Metrics
 }
 
 // Coordinator serves AggregateCoordinator. It is safe for concurrent use.
@@ -83,7 +85,7 @@ func New(options Options) *Coordinator {
 	c := &Coordinator{
 		options: options,
 		domains: map[string]Domain{},
-		states:  newStates(options.Store, options.CacheBytes, options.ReadSnapshots),
+		states:  newStates(options.Store, options.CacheBytes, options.ReadSnapshots, options.Metrics),
 		queues:  newQueues(options.Waiting),
 	}
 	for _, domain := range options.Domains {
@@ -109,10 +111,22 @@ func (c *Coordinator) HandleSync(ctx context.Context, request *pb.SyncCommandBoo
 }
 
 func (c *Coordinator) handle(ctx context.Context, command *pb.CommandBook, mode pb.SyncMode) (*pb.CommandResponse, error) {
+	start := time.Now()
+	response, err := c.answer(ctx, command, mode)
+	domain := command.GetCover().GetDomain()
+	if _, served := c.domains[domain]; !served {
+		domain = "" // anybody can think of names
+	}
+	c.options.Metrics.Command(domain, err, time.Since(start))
+	return response, err
+}
+
+func (c *Coordinator) answer(ctx context.Context, command *pb.CommandBook, mode pb.SyncMode) (*pb.CommandResponse, error) {
 	request, err := c.check(command)
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
+	ctx = observe.Correlate(ctx, request.command.CorrelationId)
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.options.Deadline)

@@ -15,6 +15,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/rpcerr"
 	"github.com/angz-dev/angz/runtime/transport"
 )
@@ -47,6 +48,7 @@ func (c *Coordinator) decide(ctx context.Context, r *request) (*pb.EventBook, er
 		if !errors.As(err, &conflict) || !r.command.AutoResequence {
 			return events, err
 		}
+		c.options.Metrics.Conflict(r.key.Domain)
 		if pause(ctx, delays.NextBackOff()) != nil {
 			return nil, err
 		}
@@ -171,6 +173,7 @@ func (c *Coordinator) store(ctx context.Context, r *request, current *state, ans
 	request := eventstore.Append{
 		CommandID: r.id, Repeatable: r.repeatable, Key: r.key, Name: r.command.Cover.AggregateId, Next: current.next,
 		Events: newEvents(pages), CorrelationID: r.command.CorrelationId, Causation: causation(r.command.SagaOrigin),
+		Trace: observe.TraceParent(ctx),
 	}
 	after := current.with(pages)
 	if after.name == "" {
@@ -182,7 +185,9 @@ func (c *Coordinator) store(ctx context.Context, r *request, current *state, ans
 			after = after.at(request.Snapshot)
 		}
 	}
-	appended, err := c.options.Store.Append(ctx, request)
+	appending, done := observe.Step(ctx, "append")
+	appended, err := c.options.Store.Append(appending, request)
+	done(err)
 	if err != nil {
 		// What is stored now is not known here: a batch may have failed half
 		// way, or another process may have been first.
@@ -196,6 +201,7 @@ func (c *Coordinator) store(ctx context.Context, r *request, current *state, ans
 	c.states.put(r.key, after)
 	return &pb.EventBook{
 		Cover: r.key.Cover(after.name), Pages: pages, CorrelationId: r.command.CorrelationId, Position: appended.Last,
+		TraceContext: request.Trace,
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // state is what is known of an aggregate between two commands. It is never
@@ -48,10 +49,11 @@ type states struct {
 	store     Store
 	snapshots bool // snapshots may stand for history
 	cache     *otter.Cache[book.Key, *state]
+	metrics   *observe.Metrics
 }
 
-func newStates(store Store, bytes int, snapshots bool) *states {
-	return &states{store: store, snapshots: snapshots, cache: otter.Must(&otter.Options[book.Key, *state]{
+func newStates(store Store, bytes int, snapshots bool, metrics *observe.Metrics) *states {
+	return &states{store: store, snapshots: snapshots, metrics: metrics, cache: otter.Must(&otter.Options[book.Key, *state]{
 		MaximumWeight: uint64(bytes),
 		Weigher: func(_ book.Key, s *state) uint32 {
 			return uint32(min(s.bytes, math.MaxUint32))
@@ -61,7 +63,9 @@ func newStates(store Store, bytes int, snapshots bool) *states {
 
 // get returns an aggregate's state, from memory if it is there.
 func (s *states) get(ctx context.Context, key book.Key) (*state, error) {
-	if known, ok := s.cache.GetIfPresent(key); ok {
+	known, ok := s.cache.GetIfPresent(key)
+	s.metrics.Cache(ok)
+	if ok {
 		return known, nil
 	}
 	return s.read(ctx, key)

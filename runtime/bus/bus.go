@@ -31,9 +31,14 @@ type Publisher interface {
 
 // Subscriber takes messages from the bus.
 type Subscriber interface {
-	// Subscribe starts receiving under the component's name. Messages published
-	// after it returns are received, or leave a hole that a later message
-	// shows: the newest message is always received in the end.
+	// Subscribe starts receiving under the component's name, such as
+	// "projector/receipt"; a bus may keep messages for that name while nobody
+	// receives them. Without a name nothing is kept: the subscription is the
+	// caller's own and forgotten when it ends. Every subscription receives every
+	// message, also of two under one name. Messages published after Subscribe
+	// returns are received, or leave a hole that a later message shows: the
+	// newest message is always received in the end, as long as the bus itself
+	// was reachable all the time.
 	Subscribe(ctx context.Context, name string) (Subscription, error)
 }
 
@@ -43,8 +48,10 @@ type Subscription interface {
 	// Next blocks until a message is there. It fails with ErrClosed after Close
 	// or when the bus has closed, or with the context's error.
 	Next(ctx context.Context) (Message, error)
-	// Ack tells the bus that everything up to position has been handled. A bus
-	// that keeps messages may then forget them.
+	// Ack tells the bus that the consumer has taken charge of everything up to
+	// position. A bus that keeps messages may then forget them, and not deliver
+	// those up to there any more: what is not done yet after a crash the consumer
+	// finds in the log. It is cheap enough to be called for every message.
 	Ack(position uint64) error
 	// Close ends the subscription. It is safe to call more than once.
 	Close() error

@@ -18,7 +18,7 @@ type services struct {
 }
 
 func (l *loader) lists() []services {
-	domains := l.written["business_logic"]
+	domains := l.config.written["business_logic"]
 	return []services{
 		{cmp.Or(domains, "business_logic"), "domain", l.config.Domains, "business"},
 		{"projectors", "projector", l.config.Projectors, "projector"},
@@ -49,7 +49,12 @@ func (l *loader) check() {
 	l.checkStore()
 	l.checkPorts()
 	l.checkLength()
+	l.checkTLS()
+	l.checkAuth()
 	l.checkDoubts()
+	if l.options.Role != "" {
+		l.checkRole(l.options.Role, l.options.Name)
+	}
 }
 
 // itemOrList returns the key of a list's entry, or the list's own when its
@@ -66,8 +71,11 @@ func (l *loader) blame(key, message string) {
 	l.complain(key, l.origins[key], message)
 }
 
+// warn remembers a doubt, once.
 func (l *loader) warn(format string, values ...any) {
-	l.config.warnings = append(l.config.warnings, fmt.Sprintf(format, values...))
+	if text := fmt.Sprintf(format, values...); !slices.Contains(l.config.warnings, text) {
+		l.config.warnings = append(l.config.warnings, text)
+	}
 }
 
 // checkNames finds services without a name and names that are there twice.
@@ -83,7 +91,11 @@ func (l *loader) checkNames(list services) {
 		}
 		if earlier, twice := first[service.Name]; twice {
 			at := l.origins[fmt.Sprintf("%s[%d].name", list.key, earlier)]
-			l.blame(path+".name", fmt.Sprintf("%s.name: found a second %s %q, expected each name once: the first is on line %d", path, list.kind, service.Name, at.line))
+			first := fmt.Sprintf("on line %d", at.line)
+			if at.line == 0 {
+				first = "from " + at.origin
+			}
+			l.blame(path+".name", fmt.Sprintf("%s.name: found a second %s %q, expected each name once: the first is %s", path, list.kind, service.Name, first))
 			continue
 		}
 		first[service.Name] = i
@@ -93,7 +105,7 @@ func (l *loader) checkNames(list services) {
 // checkReach finds services that angz can neither start nor reach.
 func (l *loader) checkReach(list services, path string, service Service) {
 	starts := !service.Run.IsZero()
-	if !starts && service.Address == "" && l.config.Transport.Type != "uds" {
+	if !starts && service.Address == "" && l.config.Transport.Type != "uds" && !l.elsewhere(service) {
 		for _, part := range []string{"", ".run", ".address"} {
 			if l.settled[path+part] {
 				return
@@ -108,6 +120,12 @@ func (l *loader) checkReach(list services, path string, service Service) {
 	if !starts && len(service.Watch) > 0 {
 		l.warn("%s has watch but no run: angz does not start it, and so cannot restart it", describe(list, path, service))
 	}
+}
+
+// elsewhere reports whether a service need not be reached by what is to be
+// served, or is reached by other keys: checkRole looks at those.
+func (l *loader) elsewhere(service Service) bool {
+	return !l.options.Dev && (l.options.Role != "" || service.Coordinator != "" || l.config.Target.Address != "")
 }
 
 func describe(list services, path string, service Service) string {
@@ -193,11 +211,17 @@ func (l *loader) checkFallbackDomain() {
 
 // checkStore asks for a decision where events would be lost without one.
 func (l *loader) checkStore() {
-	if l.options.Dev || l.options.NoStore || l.config.Storage.Type != "sqlite" || l.given("storage.sqlite.path") || l.settled["storage.type"] {
+	if l.options.Dev || !l.usesStore() || l.config.Storage.Type != "sqlite" || l.given("storage.sqlite.path") || l.settled["storage.type"] {
 		return
 	}
 	at := l.origins["storage.type"]
 	l.complain("storage.sqlite.path", at, "storage.sqlite.path: found nothing, expected the file in which SQLite keeps the events: set it in the file or in ANGZARR_STORAGE__SQLITE__PATH, or to :memory: to keep nothing")
+}
+
+// usesStore reports whether what is to be served keeps events in a store that it
+// may have for itself. A role that is served alone cannot: checkRole says so.
+func (l *loader) usesStore() bool {
+	return !l.options.NoStore && (l.options.Role == "" || l.options.Role == "all")
 }
 
 // checkPorts finds two doors of angz dev with one port. Under angz serve they
@@ -206,14 +230,28 @@ func (l *loader) checkPorts() {
 	if !l.options.Dev {
 		return
 	}
+	l.differ(l.allDoors())
+}
+
+// keyedPort is a port with the key that says it.
+type keyedPort struct {
+	key  string
+	port int
+}
+
+// allDoors returns the doors of a process with every role.
+func (l *loader) allDoors() []keyedPort {
+	c := l.config
+	return []keyedPort{
+		{"server.aggregate_port", c.Server.AggregatePort}, {"server.event_query_port", c.Server.EventQueryPort},
+		{"gateway.port", c.Gateway.Port}, {"stream.port", c.Stream.Port},
+	}
+}
+
+// differ finds doors with one port.
+func (l *loader) differ(doors []keyedPort) {
 	taken := map[int]string{}
-	for _, door := range []struct {
-		key  string
-		port int
-	}{
-		{"server.aggregate_port", l.config.Server.AggregatePort}, {"server.event_query_port", l.config.Server.EventQueryPort},
-		{"gateway.port", l.config.Gateway.Port}, {"stream.port", l.config.Stream.Port},
-	} {
+	for _, door := range doors {
 		other, twice := taken[door.port]
 		taken[door.port] = door.key
 		if !twice || door.port == 0 {
@@ -237,6 +275,9 @@ func (l *loader) checkLength() {
 	for _, list := range l.lists() {
 		for _, service := range list.entries {
 			names = append(names, list.socket+"-"+service.Name)
+			if list.kind != "domain" && l.options.Role == list.kind {
+				names = append(names, "coordinator-"+list.kind+"-"+service.Name)
+			}
 		}
 	}
 	for _, domain := range l.config.Domains {
@@ -252,13 +293,13 @@ func (l *loader) checkLength() {
 // checkDoubts warns about what is accepted but probably not meant.
 func (l *loader) checkDoubts() {
 	c := l.config
-	if c.Transport.TCP.Port != 0 {
+	if c.Transport.TCP.Port != 0 && (l.options.Role == "" || l.options.Role == "all") {
 		l.warn("transport.tcp.port is for a role that is served alone: angz dev and angz serve all listen on server.aggregate_port, server.event_query_port, gateway.port and stream.port")
 	}
 	if host := c.Server.Host; l.options.Dev && host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		l.warn("server.host is %s: angz dev can be reached from other machines, without any check of who calls", host)
 	}
-	if c.Storage.Type == "memory" && !l.options.Dev && !l.options.NoStore {
+	if c.Storage.Type == "memory" && !l.options.Dev && l.usesStore() {
 		l.warn("storage.type is memory: all events are lost when the process ends")
 	}
 	if c.SagaCompensation.FallbackEscalate && c.SagaCompensation.EscalationWebhookURL == "" {

@@ -62,21 +62,23 @@ func same(t *testing.T, what string, want, got any) {
 func defaults() *config.Config {
 	return &config.Config{
 		Storage: config.Storage{
-			Type: "sqlite", SQLite: config.SQLite{Path: ".angz/dev.db"}, Postgres: config.Postgres{URI: "postgres://localhost:5432/angzarr"},
+			Type: "sqlite", SQLite: config.SQLite{Path: ".angz/dev.db"}, Postgres: config.Postgres{URI: "postgres://localhost:5432/angzarr", Migrate: true, MaxConnections: 10},
 			MongoDB: config.MongoDB{URI: "mongodb://localhost:27017", Database: "angzarr"}, Redis: config.Redis{URI: "redis://localhost:6379"},
 			SnapshotsEnable: config.SnapshotsEnable{Read: true, Write: true}, CorrelationIndex: true,
 		},
-		Transport: config.Transport{Type: "tcp", TCP: config.TCP{Host: "127.0.0.1"}, UDS: config.UDS{BasePath: "/tmp/angzarr"}},
+		Transport: config.Transport{Type: "tcp", TCP: config.TCP{Host: "127.0.0.1"}, UDS: config.UDS{BasePath: "/tmp/angzarr"}, TLS: config.TLS{ClientAuth: "none"}},
 		Messaging: config.Messaging{
-			Type: "channel", AMQP: config.AMQP{URL: "amqp://localhost:5672"},
+			Type: "channel", AMQP: config.AMQP{URL: "amqp://localhost:5672", Exchange: "angzarr.events", QueueType: "quorum", Prefetch: 512},
 			Kafka: config.Kafka{BootstrapServers: "localhost:9092", TopicPrefix: "angzarr"},
 		},
-		Server:           config.Server{Host: "127.0.0.1", AggregatePort: 1313, EventQueryPort: 1314},
+		Server:           config.Server{Host: "127.0.0.1", AggregatePort: 1313, EventQueryPort: 1314, Grace: 10 * time.Second},
 		Gateway:          config.Gateway{Port: 1316, StreamTimeoutSecs: 30},
 		Stream:           config.Stream{Port: 50051},
 		SagaCompensation: config.SagaCompensation{FallbackDomain: "angzarr.saga-failures", FallbackEmitSystemRevocation: true},
-		Limits:           config.Limits{MaxMessageBytes: 16 << 20},
+		Limits:           config.Limits{MaxMessageBytes: 16 << 20, MaxConcurrentStreams: 1000, MaxHeaderBytes: 64 << 10},
 		Log:              config.Log{Directives: "info"},
+		Debug:            config.Debug{Address: config.Off},
+		Tracing:          config.Tracing{OneIn: 1},
 	}
 }
 
@@ -100,8 +102,7 @@ func TestServeHasItsOwnDefaults(t *testing.T) {
 	got := load(t, config.Options{Dir: dir})
 	want := defaults()
 	want.File, want.Dir = filepath.Join(dir, "angz.yaml"), dir
-	want.Storage.SQLite.Path = ":memory:"
-	want.Transport.TCP.Host, want.Server.Host = "0.0.0.0", "0.0.0.0"
+	want.Storage.SQLite.Path, want.Debug.Address = ":memory:", "127.0.0.1:9464"
 	same(t, "defaults of serve", want, got)
 }
 
@@ -115,21 +116,28 @@ func TestEveryKeyCanBeWritten(t *testing.T) {
 	want := &config.Config{
 		File: got.File, Dir: got.Dir,
 		Storage: config.Storage{
-			Type: "postgres", SQLite: config.SQLite{Path: "/data/events.db"}, Postgres: config.Postgres{URI: "postgres://u:p@db/x"},
+			Type: "postgres", SQLite: config.SQLite{Path: "/data/events.db"}, Postgres: config.Postgres{URI: "postgres://u:p@db/x", MaxConnections: 3},
 			MongoDB: config.MongoDB{URI: "mongodb://m", Database: "d"}, Redis: config.Redis{URI: "redis://r"},
 		},
-		Transport: config.Transport{Type: "uds", TCP: config.TCP{Host: "10.0.0.1", Port: 99}, UDS: config.UDS{BasePath: "/run/x"}},
+		Transport: config.Transport{Type: "uds", TCP: config.TCP{Host: "10.0.0.1", Port: 99}, UDS: config.UDS{BasePath: "/run/x"}, TLS: config.TLS{
+			Cert: "tls.crt", Key: "tls.key", CA: "ca.crt", ClientCA: "clients.crt", ClientAuth: "require", ServerName: "orders",
+		}},
 		Messaging: config.Messaging{
-			Type: "amqp", AMQP: config.AMQP{URL: "amqp://u:p@mq", Domain: "a", Domains: []string{"a", "b"}},
+			Type: "amqp", AMQP: config.AMQP{URL: "amqp://u:p@mq", Domain: "a", Domains: []string{"a", "b"}, Exchange: "e", QueuePrefix: "q-", QueueType: "classic", Prefetch: 9},
 			Kafka: config.Kafka{
 				BootstrapServers: "k:1,l:2", TopicPrefix: "t", GroupID: "g", SASLUsername: "u", SASLPassword: "p",
 				SASLMechanism: "PLAIN", SecurityProtocol: "SASL_SSL", SSLCALocation: "/ca",
 			},
 		},
-		Server: config.Server{Host: "::1", AggregatePort: 1, EventQueryPort: 2},
+		Server: config.Server{Host: "::1", AggregatePort: 1, EventQueryPort: 2, Advertise: "node1:1", Grace: time.Minute},
 		Gateway: config.Gateway{
 			Port: 3, CommandAddress: "http://c:1", StreamAddress: "https://s:1", StreamTimeoutSecs: 5,
-			StaticEndpoints: map[string]string{"order": "o:1", "*": "./x.sock"},
+			StaticEndpoints: map[string]string{"order": "o:1|o:2", "*": "./x.sock"},
+			Auth: config.Auth{
+				Mode: []string{"token", "mtls"}, TokensFile: "tokens", PublicReflection: true, Coordinators: true, Rules: []config.AuthRule{
+					{Identity: "web", Commands: []string{"order"}, Queries: []string{"*"}}, {Identity: "spiffe://shop/*", Admin: true},
+				},
+			},
 		},
 		Stream: config.Stream{Port: 4}, LogRole: config.LogRole{DescriptorPath: "d.binpb"},
 		Target: config.Target{Address: "localhost:9", Domain: "order", Command: "./service", WorkingDir: "/srv"},
@@ -145,11 +153,14 @@ func TestEveryKeyCanBeWritten(t *testing.T) {
 		Projectors: []config.Service{{
 			Name: "receipt", Address: "/run/r.sock", Timeout: 30 * time.Second, Domains: []string{"order"}, Synchronous: true, History: "full", StreamOutput: true,
 		}},
-		Sagas: []config.Service{{Name: "loyalty", Address: "[::1]:5", Timeout: time.Minute, Domains: []string{"order", "customer"}, History: "new"}},
+		Sagas: []config.Service{{Name: "loyalty", Address: "[::1]:5", Coordinator: "a:1|b:1", Timeout: time.Minute, Domains: []string{"order", "customer"}, History: "new"}},
 		SagaCompensation: config.SagaCompensation{
 			FallbackDomain: "failures", DeadLetterQueueURL: "amqp://dlq", EscalationWebhookURL: "https://hook", FallbackSendToDLQ: true, FallbackEscalate: true,
 		},
-		Limits: config.Limits{MaxMessageBytes: 1 << 20}, Protos: []string{"."}, Log: config.Log{Directives: "debug", Format: "json"},
+		Limits: config.Limits{
+			MaxMessageBytes: 1 << 20, RequestsPerSecond: 100, Burst: 50, MaxConcurrentStreams: 10, MaxHeaderBytes: 8 << 10, MaxConnectionAgeSecs: 3600,
+		}, Protos: []string{"."}, Log: config.Log{Directives: "debug", Format: "json"},
+		Debug: config.Debug{Address: "[::1]:9000"}, Tracing: config.Tracing{Exporter: "otlp", Endpoint: "http://otel:4318", OneIn: 100},
 	}
 	same(t, "every key", want, got)
 }

@@ -22,9 +22,8 @@ type loader struct {
 	config   *Config
 	doc      *document
 	mistakes []*Error
-	origins  map[string]place  // where the value of each key came from
-	settled  map[string]bool   // the keys about which enough has been said
-	written  map[string]string // the lists of services by the names they have in the file
+	origins  map[string]place // where the value of each key came from
+	settled  map[string]bool  // the keys about which enough has been said
 	nodes    int
 }
 
@@ -85,7 +84,7 @@ func (l *loader) wrongType(p part, f field, expected string) {
 		found = "a mapping"
 	case yaml.ScalarNode:
 		found = quoted(p.node.Value)
-		if f.secret() {
+		if f.secret() || f.content != nil { // people write secrets where their files belong
 			found = "a value"
 		}
 		if p.isNull() {
@@ -129,10 +128,11 @@ func (l *loader) section(p part, into reflect.Value) {
 		child.at.secret = f.secret()
 		if f.typ == servicesType {
 			child.path = entry.key // of two names the one that its writer knows
-			l.written[f.key] = entry.key
+			l.config.written[f.key] = entry.key
 		}
 		l.value(child, f, into.Field(f.index))
 	}
+	l.checkFiles(p, fields)
 }
 
 // value reads what a key holds.
@@ -153,7 +153,7 @@ func (l *loader) value(p part, f field, into reflect.Value) {
 			return
 		}
 		delete(l.origins, p.path) // nothing was said
-	case f.typ == servicesType:
+	case f.isList():
 		p.kind = f.tag.Get("kind")
 		l.services(p, f, into)
 	case f.typ == stringsType:
@@ -161,7 +161,7 @@ func (l *loader) value(p part, f field, into reflect.Value) {
 	case f.typ == mapType:
 		l.mapping(p, f, into)
 	default:
-		l.scalar(p, f, func(text string) *complaint { return f.setText(into, text) })
+		l.scalar(p, f, func(text string) *complaint { return l.set(f, into, text, p.path, p.at) })
 	}
 }
 
@@ -192,31 +192,35 @@ func (l *loader) tooMany(p part, more int) bool {
 	return true
 }
 
-// services reads a list of services.
+// services reads a list of services or rules.
 func (l *loader) services(p part, f field, into reflect.Value) {
 	if p.node.Kind != yaml.SequenceNode {
-		l.wrongType(p, f, "a list, each entry beginning with - name:")
+		l.wrongType(p, f, "a list, each entry beginning with - "+fieldsOf(f.typ.Elem(), p.kind)[0].key+":")
 		return
 	}
 	if l.tooMany(p, len(p.node.Content)) {
 		return
 	}
-	list := make([]Service, len(p.node.Content))
-	for i := range list {
-		setDefaults(reflect.ValueOf(&list[i]).Elem(), l.options.Dev)
+	list := reflect.MakeSlice(f.typ, len(p.node.Content), len(p.node.Content))
+	for i := range list.Len() {
+		setDefaults(list.Index(i), l.options.Dev)
 		item := p.item(i)
 		l.origins[item.path] = item.at
 		if item.resolved().isNull() {
 			l.wrongType(item, field{}, "the keys of a "+p.kind)
 			continue
 		}
-		l.section(item, reflect.ValueOf(&list[i]).Elem())
+		l.section(item, list.Index(i))
 	}
-	into.Set(reflect.ValueOf(list))
+	into.Set(list)
 }
 
 // list reads a list of texts.
 func (l *loader) list(p part, f field, into reflect.Value) {
+	if p.node.Kind == yaml.ScalarNode && f.tag.Get("single") == "true" {
+		l.scalar(p, f, func(text string) *complaint { return f.setText(into, text) })
+		return
+	}
 	if p.node.Kind != yaml.SequenceNode {
 		expected := "a list"
 		if p.node.Kind == yaml.ScalarNode && !f.secret() {
@@ -274,19 +278,15 @@ func (l *loader) mapping(p part, f field, into reflect.Value) {
 	into.Set(reflect.ValueOf(entries))
 }
 
+// commandsAre says what is expected of a command.
+const commandsAre = "a command: a line such as go run ., or a list of words"
+
 // command reads a line for the shell or a list of words.
 func (l *loader) command(p part, into reflect.Value) {
-	const expected = "a command: a line such as go run ., or a list of words"
 	switch {
 	case p.isNull():
 	case p.node.Kind == yaml.ScalarNode:
-		l.scalar(p, field{typ: reflect.TypeFor[string]()}, func(text string) *complaint {
-			if strings.TrimSpace(text) == "" || strings.ContainsRune(text, 0) {
-				return &complaint{found: quoted(text), expected: expected}
-			}
-			into.Set(reflect.ValueOf(Command{Shell: text}))
-			return nil
-		})
+		l.scalar(p, field{typ: reflect.TypeFor[string]()}, func(text string) *complaint { return setCommand(into, text) })
 	case p.node.Kind == yaml.SequenceNode && len(p.node.Content) > 0:
 		var words []string
 		l.list(p, field{typ: stringsType}, reflect.ValueOf(&words).Elem())
@@ -295,7 +295,7 @@ func (l *loader) command(p part, into reflect.Value) {
 		}
 		into.Set(reflect.ValueOf(Command{Argv: words}))
 	default:
-		l.wrongType(p, field{}, expected)
+		l.wrongType(p, field{}, commandsAre)
 	}
 }
 
@@ -308,6 +308,8 @@ func (f field) typeName() string {
 		return "duration"
 	case f.typ == servicesType:
 		return "list of services"
+	case f.isList():
+		return "list of rules"
 	case f.typ == stringsType:
 		return "list of texts"
 	case f.typ == mapType:

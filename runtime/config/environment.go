@@ -26,11 +26,30 @@ func environmentOf(environ []string) map[string]string {
 
 // readEnvironment applies the variables that stand for keys, then the seed's own.
 func (l *loader) readEnvironment(variables map[string]string) {
-	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		if path, ok := keyPath(name); ok {
-			l.setFrom("environment variable "+name, path, variables[name], name)
+	names := slices.Sorted(maps.Keys(variables))
+	l.checkSpellings(names, variables)
+	l.checkFileVariables(names)
+	var lists []listed
+	for _, name := range names {
+		path, ok := keyPath(name)
+		if !ok {
+			l.checkName(name, variables[name])
+			continue
 		}
+		if v, ok, isList := l.listedOf(name, path, variables[name]); isList {
+			if ok {
+				lists = append(lists, v)
+			}
+			continue
+		}
+		l.setFrom(fromVariable(name), path, variables[name], name)
 	}
+	l.setListed(lists)
+	l.readShortVariables(variables)
+}
+
+// readShortVariables applies the variables that the seed gave names of their own.
+func (l *loader) readShortVariables(variables map[string]string) {
 	for _, key := range Keys() {
 		if len(key.Variables) == 0 {
 			continue
@@ -43,7 +62,7 @@ func (l *loader) readEnvironment(variables map[string]string) {
 			l.setInAll(list, last, name, variables[name])
 			continue
 		}
-		l.setFrom("environment variable "+name, strings.Split(key.Path, "."), variables[name], "")
+		l.setFrom(fromVariable(name), strings.Split(key.Path, "."), variables[name], "")
 	}
 }
 
@@ -83,7 +102,7 @@ func (l *loader) setFrom(origin string, path []string, text, variableName string
 		l.origins[full] = at
 		return
 	}
-	if wrong := f.setText(value, text); wrong != nil {
+	if wrong := l.set(f, value, text, full, at); wrong != nil {
 		l.complain(full+" from "+origin, at, wrong.message())
 		return
 	}
@@ -95,7 +114,11 @@ func (l *loader) noSuchKey(origin string, path []string, variableName string) {
 	full := strings.Join(path, ".")
 	message := fmt.Sprintf("there is no key %q", full)
 	if f, known := find(fieldsOf(l.root().Type(), ""), path[0]); known && f.typ == servicesType {
-		l.complain(origin, place{origin: origin}, path[0]+" is a list of services, which only the file can hold: change it there")
+		l.complain(origin, place{origin: origin}, path[0]+" is a list of services, which flags cannot change: change the file, or set "+variable(path[0]+".0.name")+" and the like")
+		return
+	}
+	if strings.HasPrefix(full, "gateway.auth.rules") {
+		l.complain(origin, place{origin: origin}, "gateway.auth.rules is a list of rules, which only the file can hold: write it there")
 		return
 	}
 	var candidates, inside []string
@@ -124,7 +147,7 @@ func (l *loader) noSuchKey(origin string, path []string, variableName string) {
 
 // setInAll sets a key in every service of a list.
 func (l *loader) setInAll(list, key, variableName, text string) {
-	origin := "environment variable " + variableName
+	origin := fromVariable(variableName)
 	f, _ := find(fieldsOf(l.root().Type(), ""), list)
 	entries := l.root().Field(f.index)
 	option, _ := find(fieldsOf(f.typ.Elem(), ""), key)
@@ -132,6 +155,7 @@ func (l *loader) setInAll(list, key, variableName, text string) {
 		l.complain(origin, place{origin: origin}, wrong.message())
 		return
 	}
+	l.config.everywhere[key] = text
 	for i := range entries.Len() {
 		option.setText(entries.Index(i).Field(option.index), text)
 	}

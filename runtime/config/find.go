@@ -20,7 +20,7 @@ const (
 func (l *loader) locate(environ map[string]string) {
 	named, origin := l.options.File, ""
 	if named == "" {
-		named, origin = environ[fileInEnv], "environment variable "+fileInEnv
+		named, origin = environ[fileInEnv], fromVariable(fileInEnv)
 	}
 	if named != "" {
 		l.config.File = named

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,4 +78,42 @@ func checkPrintable(t *testing.T, mistake *config.Error, content []byte) {
 	if mistake.Message == "" || strings.Contains(mistake.Message, "\n") {
 		t.Errorf("the message %q is not one line", mistake.Message)
 	}
+}
+
+// FuzzEnvironment holds that any two variables are either a configuration or
+// mistakes that are fit to print, and that what is shown of it shows no more.
+func FuzzEnvironment(f *testing.F) {
+	for _, name := range []string{
+		"ANGZARR_STORAGE__TYPE", "ANGZARR__STORAGE__POSTGRES__URI", "ANGZARR_PROJECTORS__0__NAME", "ANGZARR_DOMAINS__0__SNAPSHOTS__AUTOMATIC",
+		"ANGZARR_SAGAS__1__ENV", "ANGZARR_STATIC_ENDPOINTS", "PORT", "STREAM_OUTPUT", "ANGZARR_", "ANGZARR___", "ANGZARR_PROJECTORS__99999999999__RUN",
+		"ANGZARR_GATEWAY__STATIC_ENDPOINTS__X", "ANGZARR_MESSAGING__AMQP__URL",
+	} {
+		f.Add(name, "a", "ANGZARR_DOMAINS__0__NAME", "a=b:1|c:2,d=e:1", byte(0))
+		f.Add(name, "postgres://u:p@h/d", "ANGZARR_PROJECTORS__0__RUN", "true", byte(3))
+	}
+	f.Fuzz(func(t *testing.T, first, one, second, other string, role byte) {
+		options := config.Options{Dir: t.TempDir(), Environ: []string{first + "=" + one, second + "=" + other}}
+		if roles := config.Roles(); int(role) < len(roles) {
+			options.Role = roles[role]
+		} else {
+			options.Dev = role%2 == 0
+		}
+		loaded, err := config.Load(options)
+		if err != nil {
+			var mistakes *config.Errors
+			if !errors.As(err, &mistakes) || len(mistakes.List) == 0 {
+				t.Fatalf("the error %v, expected *config.Errors", err)
+			}
+			for _, mistake := range mistakes.List {
+				checkPrintable(t, mistake, nil)
+			}
+			return
+		}
+		if err := loaded.WriteYAML(io.Discard, true); err != nil {
+			t.Error(err)
+		}
+		if err := loaded.WriteJSON(io.Discard, true); err != nil {
+			t.Error(err)
+		}
+	})
 }

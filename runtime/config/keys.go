@@ -11,7 +11,7 @@ type Key struct {
 	Type      string   // what it holds, for people
 	Default   string   // as it would be written; empty for none
 	Dev       string   // the default of angz dev, where it is another
-	Variables []string // the environment variables that set it, the seed's own first
+	Variables []string // the environment variables that set it, the seed's own first; 0 stands for each entry of a list
 	Meaning   string   // complete sentences
 	Secret    bool     // never shown
 }
@@ -33,7 +33,7 @@ func keysOf(section reflect.Type, path, kind string) []Key {
 			continue
 		}
 		list = append(list, f.describe(full))
-		if f.typ == servicesType {
+		if f.isList() {
 			list = append(list, keysOf(f.typ.Elem(), full+"[]", f.tag.Get("kind"))...)
 		}
 	}
@@ -48,8 +48,8 @@ func (f field) describe(path string) Key {
 	if own := f.tag.Get("env"); own != "" {
 		key.Variables = append(key.Variables, own)
 	}
-	if f.typ != servicesType && !strings.Contains(path, "[]") {
-		key.Variables = append(key.Variables, variable(path))
+	if !f.isList() && !strings.Contains(path, ".rules[]") {
+		key.Variables = append(key.Variables, variable(strings.ReplaceAll(path, "[]", ".0")))
 	}
 	return key
 }

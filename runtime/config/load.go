@@ -23,6 +23,11 @@ type Options struct {
 	// NoStore says that what is to be served keeps no events, so that no place
 	// for them is asked for.
 	NoStore bool
+	// Role is what is to be served, one of Roles: Load then also checks that it
+	// has all that it needs, as CheckRole does. Empty checks no role.
+	Role string
+	// Name is the component of the role, empty if the configuration leaves no choice.
+	Name string
 }
 
 // Load builds the configuration from its defaults, the file, the environment
@@ -30,8 +35,8 @@ type Options struct {
 // everything that is wrong with any of them.
 func Load(options Options) (*Config, error) {
 	l := &loader{
-		options: options, config: &Config{},
-		origins: map[string]place{}, settled: map[string]bool{}, written: map[string]string{},
+		options: options, config: &Config{everywhere: map[string]string{}, written: map[string]string{}},
+		origins: map[string]place{}, settled: map[string]bool{},
 	}
 	variables := environmentOf(options.Environ)
 	setDefaults(l.root(), options.Dev)
@@ -63,6 +68,12 @@ func (l *loader) given(key string) bool {
 
 // derive sets the defaults that depend on other values or on the project.
 func (l *loader) derive() {
+	if !l.given("transport.tcp.host") {
+		l.config.Transport.TCP.Host = "127.0.0.1"
+		if !l.options.Dev && l.config.Transport.TLS.Cert != "" {
+			l.config.Transport.TCP.Host = "0.0.0.0"
+		}
+	}
 	if !l.given("server.host") {
 		l.config.Server.Host = l.config.Transport.TCP.Host
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	commandType  = reflect.TypeFor[Command]()
 	servicesType = reflect.TypeFor[[]Service]()
+	rulesType    = reflect.TypeFor[[]AuthRule]()
 	stringsType  = reflect.TypeFor[[]string]()
 	mapType      = reflect.TypeFor[map[string]string]()
 )
@@ -24,6 +26,7 @@ type field struct {
 	options []string // the words allowed
 	tag     reflect.StructTag
 	typ     reflect.Type
+	content *field // what the file holds that the key names; nil for other keys
 }
 
 // fieldsOf returns the keys of a section. kind is the kind of service the
@@ -44,14 +47,27 @@ func fieldsOf(section reflect.Type, kind string) []field {
 			made.alias = ""
 		}
 		fields = append(fields, made)
+		if made.secret() && made.typ.Kind() == reflect.String {
+			fields = append(fields, made.inFile())
+		}
 	}
 	return fields
+}
+
+// inFile returns the key that stands beside a secret one and names a file with
+// the secret.
+func (f field) inFile() field {
+	described := fmt.Sprintf(`format:"path" doc:"A file that holds what %s would, as container platforms mount secrets; seen from the configuration file."`, f.key)
+	return field{key: f.key + fileSuffix, index: f.index, kinds: f.kinds, typ: f.typ, tag: reflect.StructTag(described), content: &f}
 }
 
 func (f field) secret() bool { return f.tag.Get("secret") == "true" }
 
 // isSection reports whether the key holds further keys.
 func (f field) isSection() bool { return f.typ.Kind() == reflect.Struct && f.typ != commandType }
+
+// isList reports whether the key holds entries with further keys.
+func (f field) isList() bool { return f.typ == servicesType || f.typ == rulesType }
 
 // isFor reports whether a kind of service has the key.
 func (f field) isFor(kind string) bool {
@@ -62,7 +78,7 @@ func (f field) isFor(kind string) bool {
 func names(fields []field, kind string) []string {
 	var all []string
 	for _, f := range fields {
-		if !f.isFor(kind) {
+		if !f.isFor(kind) || f.content != nil {
 			continue
 		}
 		all = append(all, f.key)
@@ -88,7 +104,7 @@ func find(fields []field, name string) (field, bool) {
 func at(root reflect.Value, path []string) (reflect.Value, field, bool) {
 	for i, step := range path {
 		f, ok := find(fieldsOf(root.Type(), ""), step)
-		if !ok || f.typ == servicesType {
+		if !ok || f.isList() {
 			break
 		}
 		root = root.Field(f.index)

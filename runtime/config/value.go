@@ -25,6 +25,8 @@ func (f field) readText(value reflect.Value, text string) *complaint {
 	switch {
 	case f.typ == durationType:
 		return setDuration(value, text)
+	case f.typ == commandType:
+		return setCommand(value, text)
 	case f.typ == stringsType:
 		return f.setList(value, text)
 	case f.typ == mapType:
@@ -47,6 +49,15 @@ func setDuration(value reflect.Value, text string) *complaint {
 		return &complaint{found: quoted(text), expected: "a duration above zero with its unit, such as 10s, 500ms or 2m"}
 	}
 	value.SetInt(int64(duration))
+	return nil
+}
+
+// setCommand reads a line for the shell.
+func setCommand(value reflect.Value, text string) *complaint {
+	if strings.TrimSpace(text) == "" || strings.ContainsRune(text, 0) {
+		return &complaint{found: quoted(text), expected: commandsAre}
+	}
+	value.Set(reflect.ValueOf(Command{Shell: text}))
 	return nil
 }
 
@@ -140,7 +151,7 @@ func (f field) setMap(value reflect.Value, text string) *complaint {
 
 // checkEntry checks one entry of a map.
 func (f field) checkEntry(name, text string) *complaint {
-	if f.tag.Get("format") != "address" { // variables for a command
+	if f.tag.Get("format") != "addresses" { // variables for a command
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			return &complaint{found: quoted(name), expected: "the name of a variable, without ="}
 		}
@@ -176,8 +187,27 @@ func (f field) checkText(text string) *complaint {
 		return checkName(text)
 	case "address":
 		return checkAddress(text)
+	case "addresses":
+		return checkAddresses(text)
 	case "host":
 		return checkHost(text)
+	case "listen":
+		return checkListen(text)
+	}
+	return nil
+}
+
+// Off is what stands in place of an address where nothing is to be served.
+const Off = "off"
+
+// checkListen checks where something is to listen, if anywhere.
+func checkListen(text string) *complaint {
+	if text == Off {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host != "" && checkHost(host) != nil {
+		return &complaint{found: quoted(text), expected: "host:port, such as 127.0.0.1:9464, or off"}
 	}
 	return nil
 }
@@ -224,6 +254,40 @@ func checkAddress(address string) *complaint {
 	host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
 	if number, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || number == 0 || checkHost(host) != nil {
 		return wrong
+	}
+	return nil
+}
+
+// addressMark stands between the addresses of several instances.
+const addressMark = "|"
+
+// SplitAddresses returns the addresses of a value that may name several
+// instances of one thing, with | between.
+func SplitAddresses(text string) []string {
+	var addresses []string
+	for address := range strings.SplitSeq(text, addressMark) {
+		if address = strings.TrimSpace(address); address != "" {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
+}
+
+// checkAddresses checks one or more addresses.
+func checkAddresses(text string) *complaint {
+	seen := map[string]bool{}
+	for address := range strings.SplitSeq(text, addressMark) {
+		address = strings.TrimSpace(address)
+		if wrong := checkAddress(address); wrong != nil {
+			if strings.Contains(text, addressMark) {
+				wrong.expected += ", and | between each two of them"
+			}
+			return wrong
+		}
+		if seen[address] {
+			return &complaint{found: quoted(address) + " a second time", expected: "each address once"}
+		}
+		seen[address] = true
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -13,14 +14,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/bus"
 	"github.com/angz-dev/angz/runtime/eventstore"
-	"github.com/angz-dev/angz/runtime/follow"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // Handle gives one book of consecutive events to the component and returns what
@@ -54,6 +57,17 @@ type Options[R any] struct {
 	// about the events: such calls are repeated without limit.
 	Absent func(error) bool
 
+	// Slices is into how many slices the subscription is divided: as many
+	// instances at most share the work; 1.
+	Slices int
+	// Lease is how long an instance that is not heard of keeps its slices; 15 s.
+	Lease time.Duration
+	// Address is where other instances reach this one, empty if they cannot.
+	Address string
+	// Forward hands a book to the instance at an address and returns its answer;
+	// nil when there are no others. ErrElsewhere says that it is not there.
+	Forward func(ctx context.Context, address string, events *pb.EventBook) (R, error)
+
 	Attempts   int           // before an event is parked; 6
 	FirstDelay time.Duration // before the second attempt; 50 ms
 	MaxDelay   time.Duration // between attempts; 10 s
@@ -62,9 +76,12 @@ type Options[R any] struct {
 	Checkpoint time.Duration // longest time between done and recorded; 100 ms
 	Grace      time.Duration // for calls under way when Run's context ends; 5 s
 	Logger     *slog.Logger
+	Metrics    *observe.Metrics
 }
 
 func (o *Options[R]) setDefaults() {
+	o.Slices = positive(o.Slices, 1)
+	o.Lease = positive(o.Lease, 15*time.Second)
 	o.Attempts = positive(o.Attempts, 6)
 	o.FirstDelay = positive(o.FirstDelay, 50*time.Millisecond)
 	o.MaxDelay = positive(o.MaxDelay, 10*time.Second)
@@ -99,21 +116,33 @@ const remembered = 4096
 // Deliver takes from a caller. Both may be used at once.
 type Consumer[R any] struct {
 	options Options[R]
+	metrics *observe.ComponentMetrics
+	member  uuid.UUID           // this instance among those that share the subscription
 	running *semaphore.Weighted // one place for each call under way
+	room    chan struct{}       // holds one token for each book of the log in flight
 	results *otter.Cache[book.Key, result[R]]
 
 	work    sync.WaitGroup     // lanes
 	started chan struct{}      // closed when Deliver may begin
 	working context.Context    // of calls to the component; outlives Run's by Grace
 	cancel  context.CancelFunc // ends working
+	nudged  chan struct{}      // holds a token when the share is to be looked at now
+	decided chan struct{}      // holds a token when people's decisions are to be looked at now
+	dirty   chan struct{}      // holds a token when something is to be recorded
+	writing sync.Mutex         // held while positions are recorded
 
 	mu       sync.Mutex // guards the rest; never held across a call or a read
-	received uint64     // every event up to here is in a lane, done or not wanted
+	held     map[int]*slice
+	share    []eventstore.Slice // who holds what, as of the newest Share
+	changed  chan struct{}      // closed when held, share or the lease changes
+	until    time.Time          // when the lease runs out, by this process's clock
+	seen     uint64             // the follower has passed everything up to here
+	stale    bool               // the follower has to begin again
+	refollow context.CancelFunc // makes it
 	lanes    map[book.Key]*lane[R]
-	blocked  map[book.Key]poison
+	blocked  map[book.Key]*poison
 	left     map[book.Key][]left // of events still to come from the log, in order
 	stopping bool
-	progress progress
 }
 
 // result is the newest thing known about an aggregate.
@@ -127,11 +156,19 @@ func New[R any](options Options[R]) *Consumer[R] {
 	options.setDefaults()
 	return &Consumer[R]{
 		options: options,
+		metrics: options.Metrics.Component(options.Name),
+		member:  uuid.New(),
 		running: semaphore.NewWeighted(int64(options.Parallel)),
+		room:    make(chan struct{}, options.InFlight),
 		results: otter.Must(&otter.Options[book.Key, result[R]]{MaximumSize: remembered}),
 		started: make(chan struct{}),
+		nudged:  make(chan struct{}, 1),
+		decided: make(chan struct{}, 1),
+		dirty:   make(chan struct{}, 1),
+		held:    map[int]*slice{},
+		changed: make(chan struct{}),
 		lanes:   map[book.Key]*lane[R]{},
-		blocked: map[book.Key]poison{},
+		blocked: map[book.Key]*poison{},
 		left:    map[book.Key][]left{},
 	}
 }
@@ -149,68 +186,49 @@ func Wants(domains []string, domain string) bool {
 }
 
 // Run delivers until the context ends, lets the calls under way finish within
-// the grace period, records how far it came, and returns nil. It returns an
-// error when the log cannot be read or somebody else took over the
-// subscription. It may be called once.
+// the grace period, records how far it came, and returns nil. Trouble with the
+// store is waited out. It returns an error when the store or the bus has been
+// closed, or when the subscription is divided otherwise. It may be called once.
 func (c *Consumer[R]) Run(ctx context.Context) error {
-	claim, err := c.begin(ctx)
-	if err != nil {
-		return c.notStarted(ctx, err)
+	c.working, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer c.cancel()
+	if err := c.join(ctx); err != nil {
+		return c.unlessStopped(ctx, "start", err)
 	}
-	subscription, err := c.options.Bus.Subscribe(ctx, c.options.Name)
-	if err != nil {
-		return c.notStarted(ctx, err)
-	}
+	subscription := subscribe(ctx, c.options.Bus, c.options.Name)
 	defer subscription.Close()
-
-	ctx, stop := context.WithCancelCause(ctx)
-	recorder := &recorder{store: c.options.Store, claim: claim, every: c.options.Checkpoint, ack: subscription.Ack}
-	recorded := make(chan error, 1)
-	go func() {
-		err := recorder.run(ctx, &c.progress)
-		stop(err)
-		recorded <- err
-	}()
 	close(c.started)
 
-	err = follow.Follow(ctx, subscription, c.options.Store, claim.Position, c.options.Logger, c.take)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	keeping, rest := context.WithCancel(c.working)
+	defer rest()
+	group := &errgroup.Group{}
+	for _, loop := range []func(context.Context) error{c.keepShare, c.keepHeeding, c.keepRecording} {
+		group.Go(func() error {
+			err := loop(keeping)
+			if err != nil {
+				stop()
+			}
+			return err
+		})
+	}
+	followed := c.unlessStopped(ctx, "follow the log for", c.followLog(ctx, subscription))
 	c.drain()
-	c.progress.finish()
-	if failed := <-recorded; failed != nil {
-		return fmt.Errorf("record the position of %s: %w", c.options.Name, failed)
+	rest()
+	kept := group.Wait()
+	if kept != nil {
+		kept = fmt.Errorf("%s: %w", c.options.Name, kept)
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return errors.Join(followed, kept, c.recordLast(ctx), c.depart(ctx))
 }
 
-// notStarted tells why Run ends before it has begun: nothing is wrong when it was
-// stopped so early.
-func (c *Consumer[R]) notStarted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+// unlessStopped tells why Run ends: nothing is wrong when it was stopped.
+func (c *Consumer[R]) unlessStopped(ctx context.Context, doing string, err error) error {
+	if err == nil || ctx.Err() != nil {
 		return nil
 	}
-	return fmt.Errorf("start %s: %w", c.options.Name, err)
-}
-
-// begin takes over the subscription and learns what is parked.
-func (c *Consumer[R]) begin(ctx context.Context) (eventstore.Claim, error) {
-	claim, err := c.options.Store.Claim(ctx, c.options.Name)
-	if err != nil {
-		return claim, err
-	}
-	blocked, err := c.options.Store.Blocked(ctx, c.options.Name)
-	if err != nil {
-		return claim, err
-	}
-	for _, key := range blocked {
-		c.blocked[key] = poison{}
-	}
-	c.received = claim.Position
-	c.progress.begin(claim.Position, c.options.InFlight)
-	c.working, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	return claim, nil
+	return fmt.Errorf("%s %s: %w", doing, c.options.Name, err)
 }
 
 // drain lets the calls under way finish and gives up the waiting ones.
@@ -221,5 +239,4 @@ func (c *Consumer[R]) drain() {
 	timer := time.AfterFunc(c.options.Grace, c.cancel)
 	c.work.Wait()
 	timer.Stop()
-	c.cancel()
 }

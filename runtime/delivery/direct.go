@@ -7,6 +7,10 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
@@ -28,7 +32,8 @@ func (c *Consumer[R]) Deliver(ctx context.Context, events *pb.EventBook) (value 
 	}
 	if events.Cover.Root == nil {
 		events = &pb.EventBook{
-			Cover: key.Cover(events.Cover.AggregateId), Pages: events.Pages, CorrelationId: events.CorrelationId, Position: events.Position,
+			Cover: key.Cover(events.Cover.AggregateId), Pages: events.Pages, CorrelationId: events.CorrelationId,
+			Position: events.Position, TraceContext: events.TraceContext,
 		}
 	}
 	select {
@@ -36,9 +41,53 @@ func (c *Consumer[R]) Deliver(ctx context.Context, events *pb.EventBook) (value 
 	case <-ctx.Done():
 		return value, ctx.Err()
 	}
-	reply := make(chan answer[R], 1)
+	delays := patience()
+	for {
+		changed := c.change()
+		value, err := c.hand(ctx, key, events)
+		if !errors.Is(err, ErrElsewhere) || forwarded(ctx) {
+			return value, err
+		}
+		// The slice is changing hands.
+		c.nudge()
+		timer := time.NewTimer(delays.NextBackOff())
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return value, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+func (c *Consumer[R]) change() <-chan struct{} {
 	c.mu.Lock()
-	c.enqueue(key, &job[R]{events: events, ctx: ctx, received: c.received, reply: reply})
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// hand gives a book to whoever holds the aggregate's slice: to the lane here, or
+// to the instance that has it. ErrElsewhere means that neither took it.
+func (c *Consumer[R]) hand(ctx context.Context, key book.Key, events *pb.EventBook) (value R, err error) {
+	reply := make(chan answer[R], 1)
+	number := c.sliceOf(key)
+	c.mu.Lock()
+	s := c.held[number]
+	if s == nil || s.leaving {
+		address := c.addressOf(number)
+		c.mu.Unlock()
+		if address == "" || c.options.Forward == nil || forwarded(ctx) {
+			return value, ErrElsewhere
+		}
+		value, err = c.options.Forward(metadata.AppendToOutgoingContext(ctx, forwardedKey, "1"), address, events)
+		if c.options.Absent(err) {
+			err = ErrElsewhere // it has gone, and its slices go to another one
+		}
+		return value, err
+	}
+	c.enqueue(key, &job[R]{slice: s, events: events, ctx: ctx, received: s.taken(c.seen), reply: reply})
 	c.mu.Unlock()
 	select {
 	case answer := <-reply:
@@ -48,6 +97,46 @@ func (c *Consumer[R]) Deliver(ctx context.Context, events *pb.EventBook) (value 
 	}
 }
 
+// addressOf returns where the holder of a slice is reached, as far as is known;
+// empty for nobody and for this instance. The caller holds the lock.
+func (c *Consumer[R]) addressOf(number int) string {
+	for _, known := range c.share {
+		if known.Number == number && known.Member != c.member {
+			return known.Address
+		}
+	}
+	return ""
+}
+
+// forwardedKey is the metadata of a call that another instance has passed on, so
+// that no call goes round in circles.
+const forwardedKey = "angzarr-forwarded"
+
+func forwarded(ctx context.Context) bool {
+	return len(metadata.ValueFromIncomingContext(ctx, forwardedKey)) > 0
+}
+
+// FromPeer turns the answer of another instance, to which a book was forwarded,
+// into what Deliver understands: that instance may not have the slice any more.
+func FromPeer(err error) error {
+	if said := status.Convert(err); said.Code() == codes.Unavailable && said.Message() == ErrElsewhere.Error() {
+		return ErrElsewhere
+	}
+	return err
+}
+
+// ErrElsewhere says that another instance holds the aggregate's slice.
+var ErrElsewhere error = elsewhere{}
+
+type elsewhere struct{}
+
+func (elsewhere) Error() string {
+	return "another instance of the component is responsible for this aggregate now"
+}
+
+// GRPCStatus says that it is worth asking again, perhaps somewhere else.
+func (e elsewhere) GRPCStatus() *status.Status { return status.New(codes.Unavailable, e.Error()) }
+
 // deliver does a directly delivered job in its lane.
 func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 	if err := c.refusal(key, job.events); err != nil {
@@ -55,7 +144,7 @@ func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 	}
 	ctx, cancel := context.WithCancel(job.ctx)
 	defer cancel()
-	defer context.AfterFunc(c.working, cancel)()
+	defer context.AfterFunc(job.slice.working, cancel)()
 
 	known, remembered := c.results.GetIfPresent(key)
 	next := known.next
@@ -75,7 +164,7 @@ func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 		return value, err
 	}
 	for _, events := range books {
-		if err := c.handOver(ctx, key, events, next); err != nil {
+		if err := c.handOver(ctx, job.slice, key, events, next); err != nil {
 			return value, err
 		}
 	}
@@ -85,9 +174,9 @@ func (c *Consumer[R]) deliver(key book.Key, job *job[R]) (value R, err error) {
 
 // handOver handles one book ahead of the log. A dead letter that it leaves is
 // recorded when the book comes from the log, together with the position.
-func (c *Consumer[R]) handOver(ctx context.Context, key book.Key, events *pb.EventBook, next uint32) error {
+func (c *Consumer[R]) handOver(ctx context.Context, s *slice, key book.Key, events *pb.EventBook, next uint32) error {
 	first := time.Now()
-	attempts, err := c.try(ctx, key, events)
+	attempts, err := c.try(ctx, s, key, events)
 	var also *Park
 	if !errors.As(err, &also) {
 		return err
@@ -158,10 +247,16 @@ func end(books []*pb.EventBook, next uint32) uint32 {
 }
 
 // parkedAt completes a dead letter with the place of the events it stands for.
-func parkedAt(parked eventstore.Parked, subscription string, events *pb.EventBook) eventstore.Parked {
+func parkedAt(parked eventstore.Parked, subscription string, events *pb.EventBook) *eventstore.Parked {
 	key, _ := book.KeyOf(events.Cover) // taken from the log, where covers are whole
 	parked.Subscription, parked.Key = subscription, key
 	parked.Position, parked.Sequence = events.Position, book.First(events)
 	parked.State = eventstore.StateParked
-	return parked
+	return &parked
+}
+
+// Forwarded marks a context as that of a call that another instance has passed
+// on, for tests and for transports that carry no metadata.
+func Forwarded(ctx context.Context) context.Context {
+	return metadata.NewIncomingContext(ctx, metadata.Pairs(forwardedKey, "1"))
 }

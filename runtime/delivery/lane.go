@@ -13,16 +13,21 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // lane is the queue of one aggregate. It exists while it has jobs.
 type lane[R any] struct {
-	jobs []*job[R]
+	slice  *slice
+	jobs   []*job[R]
+	before *lane[R]      // of the same aggregate, when the slice was last held
+	ended  chan struct{} // closed when it has come to its end
 }
 
 // job is one book to be handled, from the log (entry set) or from a caller of
 // Deliver (reply set).
 type job[R any] struct {
+	slice    *slice
 	events   *pb.EventBook
 	entry    *entry
 	ctx      context.Context //nolint:containedctx // the caller's, for one job only
@@ -38,28 +43,41 @@ type answer[R any] struct {
 // enqueue appends a job to its lane and starts the lane if it stood still. The
 // caller holds the lock.
 func (c *Consumer[R]) enqueue(key book.Key, next *job[R]) {
-	if c.stopping {
-		next.refuse()
+	if c.stopping || next.slice.refuses() {
+		c.refuse(next)
 		return
 	}
-	if line, ok := c.lanes[key]; ok {
+	if line, ok := c.lanes[key]; ok && line.slice == next.slice {
 		line.jobs = append(line.jobs, next)
 		return
 	}
-	line := &lane[R]{jobs: []*job[R]{next}}
+	line := &lane[R]{slice: next.slice, jobs: []*job[R]{next}, before: c.lanes[key], ended: make(chan struct{})}
 	c.lanes[key] = line
+	next.slice.lanes++
 	c.work.Go(func() { c.runLane(key, line) })
 }
 
-// refuse answers a job that will not be done. A job from the log is left
-// undone, so that it comes again after the next start.
-func (j *job[R]) refuse() {
-	if j.reply != nil {
-		j.reply <- answer[R]{err: eventstore.ErrClosed}
+// refuse answers a job that will not be done here. A job from the log is left
+// undone, so that it comes again after the next start, or to another instance.
+func (c *Consumer[R]) refuse(refused *job[R]) {
+	switch {
+	case refused.reply == nil && refused.entry != nil:
+		c.release()
+	case refused.reply == nil:
+	case c.stopping:
+		refused.reply <- answer[R]{err: eventstore.ErrClosed}
+	default:
+		refused.reply <- answer[R]{err: ErrElsewhere}
 	}
 }
 
 func (c *Consumer[R]) runLane(key book.Key, line *lane[R]) {
+	defer close(line.ended)
+	if line.before != nil {
+		// What was under way when the slice was lost and came back.
+		<-line.before.ended
+		line.before = nil
+	}
 	for {
 		next := c.nextJob(key, line)
 		if next == nil {
@@ -74,14 +92,17 @@ func (c *Consumer[R]) runLane(key book.Key, line *lane[R]) {
 func (c *Consumer[R]) nextJob(key book.Key, line *lane[R]) *job[R] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopping {
+	if c.stopping || line.slice.refuses() {
 		for _, job := range line.jobs {
-			job.refuse()
+			c.refuse(job)
 		}
 		line.jobs = nil
 	}
 	if len(line.jobs) == 0 {
-		delete(c.lanes, key)
+		if c.lanes[key] == line {
+			delete(c.lanes, key)
+		}
+		line.slice.lanes--
 		return nil
 	}
 	next := line.jobs[0]
@@ -90,48 +111,59 @@ func (c *Consumer[R]) nextJob(key book.Key, line *lane[R]) *job[R] {
 }
 
 func (c *Consumer[R]) do(key book.Key, job *job[R]) {
-	if job.reply != nil {
+	switch {
+	case job.reply != nil:
 		value, err := c.deliver(key, job)
+		if err != nil && job.slice.working.Err() != nil && job.ctx.Err() == nil && c.working.Err() == nil {
+			err = ErrElsewhere // it was lost under the call
+		}
 		job.reply <- answer[R]{value, err}
-		return
-	}
-	if c.isBlocked(key) {
-		c.progress.done(job.entry, &eventstore.Parked{
+	case job.entry == nil:
+		c.retryLetters(key, job.slice)
+	case c.isBlocked(key):
+		c.done(job.entry, &eventstore.Parked{
 			Reason: "waits behind an earlier event of the same aggregate",
 		}, job.events, c.options.Name)
-		return
+	default:
+		c.doFromLog(key, job)
 	}
-	c.doFromLog(key, job)
 }
 
 // doFromLog handles a book of the log until it is done, parked, or given up
-// because the consumer stops.
+// because the consumer stops or has lost the slice.
 func (c *Consumer[R]) doFromLog(key book.Key, job *job[R]) {
 	events := job.events
 	left := c.takeLeft(key, book.Last(events))
 	if known, ok := c.results.GetIfPresent(key); ok {
 		if events = book.After(events, known.next); len(events.Pages) == 0 {
-			c.progress.done(job.entry, left.parked, job.events, left.subscription)
+			c.done(job.entry, left.parked, job.events, left.subscription)
 			return
 		}
 	}
 	first := time.Now()
-	attempts, err := c.try(c.working, key, events)
+	attempts, err := c.try(job.slice.working, job.slice, key, events)
 	var also *Park
 	switch {
 	case err == nil:
-		c.progress.done(job.entry, nil, nil, "")
-	case c.working.Err() != nil:
-		// Stopped in the middle: left undone, so it comes again.
+		c.done(job.entry, nil, nil, "")
+	case job.slice.working.Err() != nil:
+		c.giveUp() // left undone, so it comes again
 	case errors.As(err, &also):
-		c.progress.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first}, job.events, also.Subscription)
+		c.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: also.Reason, FirstAt: first}, job.events, also.Subscription)
 	default:
 		c.block(key, events, err)
-		c.options.Logger.Error("put among the dead letters; later events of this aggregate wait behind it",
+		c.options.Logger.ErrorContext(about(job.slice.working, events), "put among the dead letters; later events of this aggregate wait behind it",
 			"component", c.options.Name, "domain", key.Domain, "root", key.Root.String(), "sequence", book.First(events),
 			"correlation_id", events.CorrelationId, "attempts", attempts, "error", err)
-		c.progress.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: err.Error(), FirstAt: first}, job.events, c.options.Name)
+		c.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: err.Error(), FirstAt: first}, job.events, c.options.Name)
 	}
+}
+
+// giveUp frees the place of a book that is not done here.
+func (c *Consumer[R]) giveUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.release()
 }
 
 // Park is returned by a Handle, together with its result, for events that are
@@ -176,17 +208,18 @@ func (c *Consumer[R]) takeLeft(key book.Key, last uint32) (taken left) {
 
 // try calls the component until it succeeds, fails for good, or has failed too
 // often. It returns how often it called.
-func (c *Consumer[R]) try(ctx context.Context, key book.Key, events *pb.EventBook) (attempts int, err error) {
+func (c *Consumer[R]) try(ctx context.Context, s *slice, key book.Key, events *pb.EventBook) (attempts int, err error) {
 	delays := backoff.ExponentialBackOff{
 		InitialInterval: c.options.FirstDelay, MaxInterval: c.options.MaxDelay,
 		Multiplier: 2, RandomizationFactor: 0.3,
 	}
 	told := false
+	ctx = about(ctx, events)
 	for {
 		value, err := c.call(ctx, events)
 		var also *Park
 		if err == nil || errors.As(err, &also) {
-			c.results.Set(key, result[R]{next: book.Last(events) + 1, value: value})
+			c.remember(s, key, result[R]{next: book.Last(events) + 1, value: value})
 			return attempts + 1, err
 		}
 		absent := c.options.Absent(err)
@@ -198,12 +231,29 @@ func (c *Consumer[R]) try(ctx context.Context, key book.Key, events *pb.EventBoo
 		}
 		if !told {
 			told = true
-			c.options.Logger.Warn("delivery failed, trying again", "component", c.options.Name, "domain", key.Domain,
+			c.options.Logger.WarnContext(ctx, "delivery failed, trying again", "component", c.options.Name, "domain", key.Domain,
 				"root", key.Root.String(), "correlation_id", events.CorrelationId, "error", err)
 		}
 		if pause(ctx, delays.NextBackOff()) != nil {
 			return attempts, err
 		}
+		c.metrics.Retried()
+	}
+}
+
+// about returns a context for what is done about a book: its log lines and its
+// calls belong to the command that caused it.
+func about(ctx context.Context, events *pb.EventBook) context.Context {
+	return observe.Continue(observe.Correlate(ctx, events.CorrelationId), events.TraceContext)
+}
+
+// remember keeps what the component made of an aggregate, unless another instance
+// may have gone on with it meanwhile.
+func (c *Consumer[R]) remember(s *slice, key book.Key, newest result[R]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !s.lost {
+		c.results.Set(key, newest)
 	}
 }
 
@@ -215,7 +265,17 @@ func (c *Consumer[R]) call(ctx context.Context, events *pb.EventBook) (value R, 
 		return value, err
 	}
 	defer c.running.Release(1)
-	return c.options.Handle(ctx, events)
+	if err := c.awaitLease(ctx); err != nil {
+		return value, err
+	}
+	start := time.Now()
+	value, err = c.options.Handle(ctx, events)
+	failed := err
+	if errors.As(err, new(*Park)) {
+		failed = nil
+	}
+	c.metrics.Called(failed, time.Since(start))
+	return value, err
 }
 
 func pause(ctx context.Context, delay time.Duration) error {
@@ -246,7 +306,7 @@ func (c *Consumer[R]) isBlocked(key book.Key) bool {
 func (c *Consumer[R]) block(key book.Key, events *pb.EventBook, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.blocked[key] = poison{book.First(events), book.Last(events), err}
+	c.blocked[key] = &poison{book.First(events), book.Last(events), err}
 }
 
 // refusal returns why a caller's book is not taken, nil if the aggregate is not

@@ -31,6 +31,7 @@ func Book(events []Event) *pb.EventBook {
 		Pages:         Pages(events),
 		CorrelationId: first.CorrelationID,
 		Position:      last.Position,
+		TraceContext:  first.Trace,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"time"
 
@@ -90,29 +91,38 @@ type Index interface {
 	Roots(ctx context.Context, after book.Key, limit int) ([]Root, error)
 }
 
-// Subscriptions keeps the places of consumers in the log.
+// Subscriptions keeps the places of consumers in the log, and shares them out
+// among the processes that do the same work.
+//
+// A subscription is divided into slices, each with a position of its own. An
+// aggregate belongs to one slice, see SliceOf, so whoever holds the slice has the
+// aggregate's events to itself and in order. A holder's lease is measured by the
+// store's clock; that it still holds a slice is decided by nothing but Advance.
 type Subscriptions interface {
-	// Claim takes over the named subscription, creating it at position 0, and
-	// fences all earlier claims of it.
-	Claim(ctx context.Context, name string) (Claim, error)
-	// Advance moves a claimed subscription from one position to another and
-	// parks events, all or nothing. ErrFenced when the claim has been replaced
-	// or the position is not From.
+	// Share makes the member one of those that work on a subscription, or says
+	// that it still is one, and gives it slices that nobody holds up to its fair
+	// share. The subscription and its slices are created at position 0 when they
+	// are not there. It is to be repeated well within the lease.
+	Share(ctx context.Context, request Share) (Shared, error)
+	// Advance moves slices from one position to another and parks events, all or
+	// nothing. *Fenced when one of the slices has another holder since, or is not
+	// at its From.
 	Advance(ctx context.Context, advance Advance) error
-	// Positions lists all subscriptions by name.
+	// Positions lists all slices of all subscriptions by name and number.
 	Positions(ctx context.Context) ([]Position, error)
 }
 
 // Parking keeps events that a consumer could not handle.
 type Parking interface {
-	// Parked lists a subscription's parked events in state StateParked, in the
-	// order of positions, those after the given one, up to limit.
-	Parked(ctx context.Context, subscription string, after uint64, limit int) ([]Parked, error)
-	// Blocked lists the aggregates with events in state StateParked.
+	// Parked lists parked events in the order of (subscription, position).
+	Parked(ctx context.Context, query ParkedQuery) ([]Parked, error)
+	// Blocked lists the aggregates that a subscription may not go on with: those
+	// with events in StateParked or StateRetry.
 	Blocked(ctx context.Context, subscription string) ([]book.Key, error)
-	// SetParked changes the state of one parked event. ErrNotParked when there
-	// is none at this position.
-	SetParked(ctx context.Context, subscription string, position uint64, state State) error
+	// Decide changes the state of one command's parked events. ErrNotParked when
+	// there are none at this place, or none in one of the states From if any are
+	// given.
+	Decide(ctx context.Context, decision Decision) error
 }
 
 // Event is one stored event.
@@ -127,6 +137,7 @@ type Event struct {
 	CommandID     uuid.UUID
 	CorrelationID string
 	Causation     string // "saga SOURCE-DOMAIN/ROOT/NUMBER" for a saga's command, else empty
+	Trace         string // W3C traceparent of the span that stored it, empty when it was not traced
 	Offset        int    // place among the events of its command, from 0
 	Count         int    // how many events its command stored
 }
@@ -148,6 +159,7 @@ type Append struct {
 	Events        []NewEvent // at least one
 	CorrelationID string
 	Causation     string
+	Trace         string    // W3C traceparent, empty for none
 	Snapshot      *Snapshot // kept with the events; nil for none
 }
 
@@ -189,36 +201,78 @@ type Root struct {
 	Name string
 }
 
-// Claim is the right to move a subscription until somebody else claims it.
-type Claim struct {
-	Name     string
-	Position uint64 // everything up to here is done
-	Epoch    uint64 // one higher than that of the claim before
+// Share says who wants to work on a subscription.
+type Share struct {
+	Name    string
+	Member  uuid.UUID     // new for each start of a process and subscription
+	Address string        // where other members reach this one; may be empty
+	Slices  int           // at least 1; the first Share of a subscription fixes it
+	Lease   time.Duration // after this time without another Share the member counts as gone
+	Return  []int         // slices that the member holds, has come to rest in and gives back
+	Leave   bool          // gives back everything and takes nothing
 }
 
-// Advance moves a subscription.
+// Shared is how a subscription is shared out after a Share.
+type Shared struct {
+	Slices []Slice // all of them, by number; those of the member are its claims
+	// Surplus is how many slices the member holds beyond its fair share, the
+	// number of slices divided by that of members, rounded up. It is to bring
+	// that many to rest and name them in Return.
+	Surplus int
+}
+
+// Slice is one slice of a subscription.
+type Slice struct {
+	Number   int
+	Position uint64    // everything of this slice up to here is done
+	Epoch    uint64    // one higher than when another member held it
+	Member   uuid.UUID // who holds it; uuid.Nil for nobody
+	Address  string    // where its holder is reached; may be empty
+}
+
+// SliceOf returns the slice of an aggregate among the given number of slices. It
+// is the same in every process and version.
+func SliceOf(key book.Key, slices int) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(key.Domain))
+	_, _ = hash.Write(key.Root[:])
+	return int(hash.Sum32() % uint32(slices))
+}
+
+// Advance moves slices of one subscription.
 type Advance struct {
-	Name     string
-	Epoch    uint64
-	From, To uint64
-	Park     []Parked // each under its own Subscription, or under Name when that is empty
+	Name  string
+	Moves []Move
+	Park  []Parked // each under its own Subscription, or under Name when that is empty
 }
 
-// Position is where a subscription stands.
+// Move moves one slice.
+type Move struct {
+	Slice    int
+	Epoch    uint64 // of the claim
+	From, To uint64
+}
+
+// Position is where one slice of a subscription stands.
 type Position struct {
 	Name      string
+	Slice     int
+	Slices    int // how many the subscription has
 	Position  uint64
 	Epoch     uint64
+	Member    uuid.UUID // who holds it by an unexpired lease; uuid.Nil for nobody
+	Address   string
 	UpdatedAt time.Time
 }
 
 // State of a parked event.
 type State string
 
-// The states of parked events: parked until somebody decides, then done again
-// or given up.
+// The states of parked events: parked until somebody decides, then to be tried
+// again and at last resolved, or given up.
 const (
 	StateParked   State = "parked"
+	StateRetry    State = "retry"
 	StateResolved State = "resolved"
 	StateSkipped  State = "skipped"
 )
@@ -234,6 +288,30 @@ type Parked struct {
 	State        State
 	FirstAt      time.Time // of the first failure
 	LastAt       time.Time // of the last one
+	Note         string    // who decided last and why, empty before any decision
+}
+
+// ParkedQuery selects parked events.
+type ParkedQuery struct {
+	Subscription string   // empty for all
+	States       []State  // none for all
+	Key          book.Key // zero for all aggregates
+	// AfterSubscription and AfterPosition are the place of the last one of the
+	// page before.
+	AfterSubscription string
+	AfterPosition     uint64
+	Limit             int // at least 1
+}
+
+// Decision says what is to become of parked events.
+type Decision struct {
+	Subscription string
+	Position     uint64
+	From         []State // which state they must be in; none for any
+	To           State
+	Attempts     int    // added to those counted so far
+	Reason       string // replaces the reason, unless empty
+	Note         string // replaces the note, unless empty
 }
 
 // Errors that drivers answer with, wrapped in what was being done.
@@ -242,6 +320,7 @@ var (
 	ErrOverloaded  = errors.New("the event store has too many writes waiting")
 	ErrUnavailable = errors.New("the event store cannot be written or read")
 	ErrFenced      = errors.New("the subscription has been taken over")
+	ErrSlices      = errors.New("the subscription is divided into another number of slices")
 	ErrNotParked   = errors.New("no event is parked there")
 )
 
@@ -255,3 +334,17 @@ type Conflict struct {
 func (e *Conflict) Error() string {
 	return fmt.Sprintf("append to %s: expects number %d, the aggregate is at %d", e.Key, e.Want, e.Next)
 }
+
+// Fenced says which slices of an Advance the caller no longer holds. It is an
+// ErrFenced.
+type Fenced struct {
+	Name   string
+	Slices []int
+}
+
+func (e *Fenced) Error() string {
+	return fmt.Sprintf("slices %v of %s: %v", e.Slices, e.Name, ErrFenced)
+}
+
+// Unwrap makes a Fenced an ErrFenced.
+func (e *Fenced) Unwrap() error { return ErrFenced }

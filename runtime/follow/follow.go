@@ -33,33 +33,37 @@ type Log interface {
 
 // Follow calls handle for every book that ends above position from, in the order
 // of positions, until the context ends, handle fails, or the bus or the log is
-// closed; it returns that error. It begins with what the log holds already. A
-// log that cannot be read for a while is waited for, which the logger hears of
-// once.
+// closed; it returns that error. It begins with what the log holds already. What
+// handle has returned from is acknowledged to the bus. A log that cannot be read
+// for a while is waited for, which the logger hears of once.
 func Follow(ctx context.Context, subscription bus.Subscription, log Log, from uint64, logger *slog.Logger, handle func(context.Context, *pb.EventBook) error) error {
-	f := &follower{log: log, position: from, logger: logger, handle: handle}
+	f := &follower{subscription: subscription, log: log, position: from, logger: logger, handle: handle}
+	if err := f.acknowledge(); err != nil {
+		return err
+	}
 	for {
 		if err := f.catchUp(ctx, log.Head()); err != nil {
 			return err
 		}
-		if err := f.listen(ctx, subscription); err != nil {
+		if err := f.listen(ctx); err != nil {
 			return err
 		}
 	}
 }
 
 type follower struct {
-	log      Log
-	position uint64 // everything up to here has been handled
-	logger   *slog.Logger
-	handle   func(context.Context, *pb.EventBook) error
+	subscription bus.Subscription
+	log          Log
+	position     uint64 // everything up to here has been handled
+	logger       *slog.Logger
+	handle       func(context.Context, *pb.EventBook) error
 }
 
 // listen takes from the bus until it has been silent for a while.
-func (f *follower) listen(ctx context.Context, subscription bus.Subscription) error {
+func (f *follower) listen(ctx context.Context) error {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, idle)
-		message, err := subscription.Next(waiting)
+		message, err := f.subscription.Next(waiting)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			return nil
@@ -91,6 +95,14 @@ func (f *follower) take(ctx context.Context, events *pb.EventBook) error {
 		return err
 	}
 	f.position = events.Position
+	return f.acknowledge()
+}
+
+// acknowledge lets the bus forget what has been handled, wherever it came from.
+func (f *follower) acknowledge() error {
+	if err := f.subscription.Ack(f.position); err != nil {
+		return fmt.Errorf("acknowledge position %d to the bus: %w", f.position, err)
+	}
 	return nil
 }
 

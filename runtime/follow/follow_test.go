@@ -279,6 +279,81 @@ func TestStoppingWhileTheLogCannotBeReadIsNoWait(t *testing.T) {
 	})
 }
 
+// acknowledging is a subscription that remembers what it was told.
+type acknowledging struct {
+	bus.Subscription
+	mu    sync.Mutex
+	acked []uint64
+}
+
+func (s *acknowledging) Ack(position uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked = append(s.acked, position)
+	return s.Subscription.Ack(position)
+}
+
+func TestWhatHasBeenHandledIsAcknowledgedWhereverItCameFrom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, road := &memoryLog{}, channel.New()
+		log.grow(1, 2, 1)
+		inner, err := road.Subscribe(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		subscription := &acknowledging{Subscription: inner}
+		errPoison := errors.New("poison")
+		ended := make(chan error, 1)
+		go func() {
+			ended <- follow.Follow(t.Context(), subscription, log, 1, slog.New(slog.DiscardHandler), func(_ context.Context, events *pb.EventBook) error {
+				if events.Position == 6 {
+					return errPoison
+				}
+				return nil
+			})
+		}()
+		synctest.Wait()
+		var messages []bus.Message
+		for _, events := range log.grow(1, 1) {
+			messages = append(messages, bus.Message{Previous: events.Position - 1, Book: events})
+		}
+		if err := road.Publish(t.Context(), messages); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, errPoison) {
+			t.Errorf("ended with %v", err)
+		}
+		if diff := cmp.Diff([]uint64{1, 3, 4, 5}, subscription.acked); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestLiveLeavesNothingOnTheBusUnderAName(t *testing.T) {
+	t.Parallel()
+	names := make(chan string, 1)
+	road := channel.New()
+	live := follow.Live{Name: "log", Bus: subscriber(func(ctx context.Context, name string) (bus.Subscription, error) {
+		names <- name
+		return road.Subscribe(ctx, name)
+	}), Log: &memoryLog{}, Logger: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(t.Context())
+	live.Ready = cancel
+	if err := live.Run(ctx, func(*pb.EventBook) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if name := <-names; name != "" {
+		t.Errorf("it subscribes as %q", name)
+	}
+}
+
+type subscriber func(context.Context, string) (bus.Subscription, error)
+
+func (s subscriber) Subscribe(ctx context.Context, name string) (bus.Subscription, error) {
+	return s(ctx, name)
+}
+
 func TestItEndsWithWhatEndedIt(t *testing.T) {
 	t.Parallel()
 	t.Run("the bus is closed", func(t *testing.T) {

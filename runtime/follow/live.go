@@ -13,7 +13,7 @@ import (
 // Live follows the log from where it ends now and keeps no place: what is
 // appended while it does not run, it never sees.
 type Live struct {
-	Name   string // under which it subscribes
+	Name   string // of who follows, for errors; the subscription itself has none
 	Bus    bus.Subscriber
 	Log    Log
 	Logger *slog.Logger
@@ -27,7 +27,10 @@ type Live struct {
 func (l Live) Run(ctx context.Context, handle func(*pb.EventBook) error) error {
 	// Read before subscribing: what is appended in between comes from the log.
 	from := l.Log.Head()
-	subscription, err := l.Bus.Subscribe(ctx, l.Name)
+	subscription, err := l.Bus.Subscribe(ctx, "")
+	if ctx.Err() != nil && err != nil {
+		return nil // stopped before the bus was there
+	}
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", l.Name, err)
 	}

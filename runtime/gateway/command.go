@@ -3,12 +3,14 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
+	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/rpcerr"
 )
 
@@ -34,7 +36,19 @@ func (g *Gateway) HandleSync(ctx context.Context, request *pb.SyncCommandBook) (
 	if to.command != request.Command {
 		request = &pb.SyncCommandBook{Command: to.command, SyncMode: request.SyncMode}
 	}
-	return to.handleSync(ctx, g, request)
+	start := time.Now()
+	response, err := to.handleSync(observe.Correlate(ctx, to.command.CorrelationId), g, request)
+	g.count(to.key.Domain, err, time.Since(start))
+	return response, err
+}
+
+// count counts a command that has been forwarded. A domain that has no route of
+// its own was named by a client, who can name any number of them.
+func (g *Gateway) count(domain string, err error, took time.Duration) {
+	if _, ok := g.options.Routes[domain]; !ok {
+		domain = ""
+	}
+	g.options.Metrics.Forwarded(domain, err, took)
 }
 
 // ExecuteSync is HandleSync under the name that clients know.
@@ -76,9 +90,13 @@ func (g *Gateway) prepare(command *pb.CommandBook) (*errand, error) {
 }
 
 func (e *errand) handle(ctx context.Context, g *Gateway) (*pb.CommandResponse, error) {
-	return limited(ctx, g, e.key.Domain, func(ctx context.Context) (*pb.CommandResponse, error) {
+	start := time.Now()
+	ctx = observe.Correlate(ctx, e.command.CorrelationId)
+	response, err := limited(ctx, g, e.key.Domain, func(ctx context.Context) (*pb.CommandResponse, error) {
 		return e.coordinator.Handle(ctx, e.command)
 	})
+	g.count(e.key.Domain, err, time.Since(start))
+	return response, err
 }
 
 func (e *errand) handleSync(ctx context.Context, g *Gateway, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/rpcerr"
 )
 
@@ -31,7 +32,7 @@ func (g *Gateway) Execute(command *pb.CommandBook, client grpc.ServerStreamingSe
 	e := &execution{gateway: g, errand: to, client: client}
 	// Nothing that was started for this client outlives the call.
 	defer e.work.Wait()
-	ctx, cancel := context.WithCancel(client.Context())
+	ctx, cancel := context.WithCancel(observe.Correlate(client.Context(), to.command.CorrelationId))
 	defer cancel()
 	return rpcerr.Status(e.run(ctx))
 }

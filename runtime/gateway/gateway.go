@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // Options describe the role. Zero values mean the defaults given.
@@ -34,6 +35,7 @@ type Options struct {
 	// which is more than a coordinator takes to give up by itself and say why.
 	CallTimeout time.Duration
 	Logger      *slog.Logger
+	Metrics     *observe.Metrics
 }
 
 // Gateway serves CommandGateway, AggregateCoordinator and EventQuery. It is safe

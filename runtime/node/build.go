@@ -45,22 +45,34 @@ func (n *Node) build() error {
 		gateway: n.newMemory(), aggregate: n.newMemory(), query: n.newMemory(), stream: n.newMemory(), recorder: n.newMemory(),
 		projectors: map[string]*transport.Memory{},
 	}
-	n.queries = query.New(query.Options{Store: n.store, MaxMessageBytes: n.config.Limits.MaxMessageBytes})
-	n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Logger: observe.Component(n.logger, "stream")})
+	n.watchStore()
+	n.buildReaders()
 	if err := n.buildFollowers(); err != nil {
 		return err
 	}
 	if err := n.buildCommands(); err != nil {
 		return err
 	}
-	n.buildDoor()
-	if n.options.Events != nil {
+	if err := n.buildDoor(); err != nil {
+		return err
+	}
+	n.register()
+	return nil
+}
+
+// buildReaders makes the roles that only read the log and the bus.
+func (n *Node) buildReaders() {
+	if n.parts.store {
+		n.queries = query.New(query.Options{Store: n.store, MaxMessageBytes: n.config.Limits.MaxMessageBytes})
+	}
+	if n.parts.stream {
+		n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Logger: observe.Component(n.logger, "stream")})
+	}
+	if n.parts.log && n.options.Events != nil {
 		n.events = eventlog.New(eventlog.Options{
 			Bus: n.bus, Log: n.store, Output: n.options.Events, Color: n.options.Color, Payloads: n.schema,
 		})
 	}
-	n.register()
-	return nil
 }
 
 func (n *Node) newMemory() *transport.Memory {
@@ -79,28 +91,27 @@ func (n *Node) connect(kind, prefix string, service config.Service) (*transport.
 	if address == "" {
 		return nil, fmt.Errorf("%s %s has no address: set it in the configuration, or give it a run line and use angz dev", kind, service.Name)
 	}
-	client, err := transport.Dial(address, transport.DialOptions{
-		Name: fmt.Sprintf("%s %s's service", kind, service.Name), MaxMessageBytes: n.config.Limits.MaxMessageBytes,
-	})
+	client, err := transport.Dial(address, n.dialOptions(fmt.Sprintf("%s %s's service", kind, service.Name)))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, service.Name, err)
 	}
 	n.services = append(n.services, &Service{Kind: kind, Name: service.Name, Address: address, client: client})
+	n.dependencies = append(n.dependencies, dependency{kind, watchClient(client)})
 	return client, nil
 }
 
 func (n *Node) buildFollowers() error {
-	for _, configured := range n.config.Projectors {
+	for _, configured := range n.parts.projectors {
 		client, err := n.connect("projector", "projector", configured)
 		if err != nil {
 			return err
 		}
 		n.projectors = append(n.projectors, projector.New(projector.Options{
 			Name: configured.Name, Service: pb.NewProjectorClient(client), Timeout: configured.Timeout,
-			FullHistory: configured.History == "full", Delivery: deliveryOptions[*pb.Projection](n, configured),
+			FullHistory: configured.History == "full", Delivery: deliveryOptions[*pb.Projection](n, configured, "projector"),
 		}))
 	}
-	for _, configured := range n.config.Sagas {
+	for _, configured := range n.parts.sagas {
 		client, err := n.connect("saga", "saga", configured)
 		if err != nil {
 			return err
@@ -108,15 +119,20 @@ func (n *Node) buildFollowers() error {
 		n.sagas = append(n.sagas, saga.New(saga.Options{
 			Name: configured.Name, Service: pb.NewSagaClient(client), Timeout: configured.Timeout,
 			Commands: pb.NewAggregateCoordinatorClient(n.memory.gateway), Compensation: n.compensation(),
-			Delivery: deliveryOptions[*saga.Outcome](n, configured), Logger: observe.Component(n.logger, "saga"),
+			Delivery: deliveryOptions[*saga.Outcome](n, configured, "saga"), Logger: observe.Component(n.logger, "saga"),
 		}))
 	}
 	return nil
 }
 
-func deliveryOptions[R any](n *Node, configured config.Service) delivery.Options[R] {
+func deliveryOptions[R any](n *Node, configured config.Service, kind string) delivery.Options[R] {
+	door := kind
+	if n.parts.all() {
+		door = "aggregate"
+	}
 	return delivery.Options[R]{
 		Domains: configured.Domains, Store: n.store, Bus: n.bus, Query: pb.NewEventQueryClient(n.memory.query),
+		Slices: n.slices(), Address: n.advertised(door),
 		Retryable: rpcerr.Retryable, Absent: transport.Unreachable, Logger: observe.Component(n.logger, "delivery"),
 	}
 }
@@ -137,8 +153,11 @@ func (n *Node) compensation() saga.Compensation {
 }
 
 func (n *Node) buildCommands() error {
+	if !n.parts.commands {
+		return nil
+	}
 	var domains []aggregate.Domain
-	for _, configured := range n.config.Domains {
+	for _, configured := range n.parts.domains {
 		client, err := n.connect("domain", "business", configured)
 		if err != nil {
 			return err
@@ -152,20 +171,24 @@ func (n *Node) buildCommands() error {
 	domains = append(domains, aggregate.Domain{
 		Name: n.config.SagaCompensation.FallbackDomain, Service: pb.NewAggregateClient(n.memory.recorder), Label: "angz", Unlisted: true,
 	})
+	followers, err := n.followers()
+	if err != nil {
+		return err
+	}
 	n.commands = aggregate.New(aggregate.Options{
-		Domains: domains, Followers: n.followers(), Store: n.store,
+		Domains: domains, Followers: followers, Store: n.store, Shared: n.shared(),
 		ReadSnapshots: n.config.Storage.SnapshotsEnable.Read, WriteSnapshots: n.config.Storage.SnapshotsEnable.Write,
 		Logger: observe.Component(n.logger, "aggregate"),
 	})
 	return nil
 }
 
-// followers gives each projector and saga a connection of its own, because
+// ownFollowers gives each projector and saga a connection of its own, because
 // their services carry no name.
-func (n *Node) followers() []aggregate.Follower {
+func (n *Node) ownFollowers() []aggregate.Follower {
 	var followers []aggregate.Follower
 	for i, coordinator := range n.projectors {
-		connection, configured := n.newMemory(), n.config.Projectors[i]
+		connection, configured := n.newMemory(), n.parts.projectors[i]
 		pb.RegisterProjectorCoordinatorServer(connection, coordinator)
 		n.memory.projectors[configured.Name] = connection
 		followers = append(followers, aggregate.Follower{
@@ -174,7 +197,7 @@ func (n *Node) followers() []aggregate.Follower {
 		})
 	}
 	for i, coordinator := range n.sagas {
-		connection, configured := n.newMemory(), n.config.Sagas[i]
+		connection, configured := n.newMemory(), n.parts.sagas[i]
 		pb.RegisterSagaCoordinatorServer(connection, coordinator)
 		followers = append(followers, aggregate.Follower{
 			Name: configured.Name, Wants: coordinator.Wants, Synchronous: configured.Synchronous,
@@ -184,30 +207,57 @@ func (n *Node) followers() []aggregate.Follower {
 	return followers
 }
 
-func (n *Node) buildDoor() {
+// buildDoor makes the gateway, with which sagas also find the domains of their
+// commands, and the friendly form of commands.
+func (n *Node) buildDoor() error {
+	if n.parts.commands && !n.parts.gateway {
+		n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.aggregate), n.schema)
+		return nil
+	}
+	if !n.parts.gateway && len(n.parts.sagas) == 0 {
+		return nil
+	}
 	n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.gateway), n.schema)
-	n.door = gateway.New(gateway.Options{
-		Routes: n.routes(), Unlisted: []string{n.config.SagaCompensation.FallbackDomain}, Query: pb.NewEventQueryClient(n.memory.query), Stream: pb.NewEventStreamClient(n.memory.stream),
+	options := gateway.Options{
+		Unlisted:      []string{n.config.SagaCompensation.FallbackDomain},
+		Query:         pb.NewEventQueryClient(n.memory.query),
+		Stream:        pb.NewEventStreamClient(n.memory.stream),
 		StreamTimeout: time.Duration(n.config.Gateway.StreamTimeoutSecs) * time.Second,
 		Logger:        observe.Component(n.logger, "gateway"),
-	})
-}
-
-// routes says where the commands of each domain go: all to this process.
-func (n *Node) routes() gateway.Routes {
-	routes := gateway.Routes{n.config.SagaCompensation.FallbackDomain: n.memory.aggregate}
-	for _, domain := range n.config.Domains {
-		routes[domain.Name] = n.memory.aggregate
 	}
-	return routes
+	var err error
+	if options.Routes, err = n.routes(); err != nil {
+		return err
+	}
+	if n.parts.gateway && !n.parts.all() {
+		everyone, err := n.everyCoordinator()
+		if err != nil {
+			return err
+		}
+		streams, err := n.ring(kindStream, "the stream role", n.config.StreamAddresses())
+		if err != nil {
+			return err
+		}
+		options.Query, options.Stream = pb.NewEventQueryClient(everyone), pb.NewEventStreamClient(streams)
+	}
+	n.door = gateway.New(options)
+	return nil
 }
 
 // register puts the roles behind the connections inside the process.
 func (n *Node) register() {
-	pb.RegisterAggregateCoordinatorServer(n.memory.aggregate, n.commands)
-	pb.RegisterEventQueryServer(n.memory.query, n.queries)
-	pb.RegisterEventStreamServer(n.memory.stream, n.streams)
-	n.registerDoor(n.memory.gateway)
+	if n.commands != nil {
+		pb.RegisterAggregateCoordinatorServer(n.memory.aggregate, n.commands)
+	}
+	if n.queries != nil {
+		pb.RegisterEventQueryServer(n.memory.query, n.queries)
+	}
+	if n.streams != nil {
+		pb.RegisterEventStreamServer(n.memory.stream, n.streams)
+	}
+	if n.door != nil {
+		n.registerDoor(n.memory.gateway)
+	}
 }
 
 // registerDoor puts everything a client needs behind one address.

@@ -6,89 +6,161 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"google.golang.org/grpc"
+
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/rpcerr"
 	"github.com/angz-dev/angz/runtime/transport"
-	"google.golang.org/grpc"
 )
 
 // front is one of the node's doors: a server and where it listens.
 type front struct {
-	role      string
-	server    *transport.Server
+	door
 	listeners []net.Listener
+	server    *transport.Server // nil until what is behind the door is ready
 }
-
-// needsServices reports whether what is behind the door is of no use while the
-// domains' services are away.
-func (f *front) needsServices() bool { return f.role == "aggregate" || f.role == "gateway" }
 
 // door says what one front is to be.
 type door struct {
-	role     string
-	port     int // 0 means any free one
-	sockets  []string
-	register func(grpc.ServiceRegistrar)
+	role    string
+	port    int // 0 means any free one
+	sockets []string
+	// needs names the kinds of dependencies that must all be there for what is
+	// behind the door to be of use, and anyOf those of which one is enough.
+	needs, anyOf []string
+	register     func(grpc.ServiceRegistrar)
 }
 
 // noPort is the port of a door that has only a socket.
 const noPort = -1
 
-// listen binds every address and puts the roles behind it.
-func (n *Node) listen() error {
-	doors := []door{
-		{"aggregate", n.config.Server.AggregatePort, n.domainSockets(), func(to grpc.ServiceRegistrar) {
-			pb.RegisterAggregateCoordinatorServer(to, n.commands)
-			pb.RegisterBusinessCoordinatorServer(to, n.friendly)
-		}},
-		{"query", n.config.Server.EventQueryPort, nil, func(to grpc.ServiceRegistrar) {
-			pb.RegisterEventQueryServer(to, n.queries)
-		}},
-		{"gateway", n.config.Gateway.Port, []string{"gateway"}, n.registerDoor},
-		{"stream", n.config.Stream.Port, []string{"stream"}, func(to grpc.ServiceRegistrar) {
-			pb.RegisterEventStreamServer(to, n.streams)
-			pb.RegisterProjectorServer(to, n.streams)
-		}},
+// doors lists the doors of this process.
+func (n *Node) doors() []door {
+	switch n.options.Role {
+	case "aggregate":
+		commands := n.commandsDoor()
+		commands.port = n.config.RolePort("aggregate", config.Service{})
+		return []door{commands, n.queryDoor()}
+	case "projector", "saga":
+		return n.componentDoor()
+	case "gateway":
+		return []door{n.gatewayDoor()}
+	case "stream":
+		streams := n.streamDoor()
+		streams.port = n.config.RolePort("stream", config.Service{})
+		return []door{streams}
+	case "log":
+		log := n.logDoor()
+		log.port = n.config.RolePort("log", config.Service{})
+		return []door{log}
 	}
-	if n.events != nil && n.config.Transport.Type == "uds" {
-		doors = append(doors, door{"log", noPort, []string{"log"}, func(to grpc.ServiceRegistrar) {
-			pb.RegisterProjectorServer(to, n.events)
-		}})
+	doors := []door{n.commandsDoor(), n.queryDoor(), n.gatewayDoor(), n.streamDoor()}
+	if n.options.Events != nil && n.config.Transport.Type == "uds" {
+		doors = append(doors, n.logDoor())
 	}
-	for _, door := range doors {
-		if err := n.open(door); err != nil {
-			return err
-		}
-	}
-	return nil
+	return doors
 }
 
-// domainSockets names the socket of each domain's coordinator.
-func (n *Node) domainSockets() []string {
+func (n *Node) commandsDoor() door {
+	return door{
+		role: "aggregate", port: n.config.Server.AggregatePort, sockets: socketsOf("aggregate-", n.parts.domains), needs: []string{kindStore, "domain"},
+		register: func(to grpc.ServiceRegistrar) {
+			pb.RegisterAggregateCoordinatorServer(to, n.commands)
+			pb.RegisterBusinessCoordinatorServer(to, n.friendly)
+			if n.parts.all() {
+				n.registerPeers(to)
+			} else {
+				pb.RegisterEventQueryServer(to, n.queries)
+			}
+		},
+	}
+}
+
+func (n *Node) queryDoor() door {
+	return door{role: "query", port: n.config.Server.EventQueryPort, needs: []string{kindStore}, register: func(to grpc.ServiceRegistrar) {
+		pb.RegisterEventQueryServer(to, n.queries)
+	}}
+}
+
+func (n *Node) gatewayDoor() door {
+	made := door{role: "gateway", port: n.config.Gateway.Port, sockets: []string{"gateway"}, register: n.registerDoor}
+	if n.parts.all() {
+		made.needs = []string{kindStore, "domain"}
+	} else {
+		made.port, made.anyOf = n.config.RolePort("gateway", config.Service{}), []string{kindCoordinator}
+	}
+	return made
+}
+
+func (n *Node) streamDoor() door {
+	return door{role: "stream", port: n.config.Stream.Port, sockets: []string{"stream"}, needs: []string{kindStore}, register: func(to grpc.ServiceRegistrar) {
+		pb.RegisterEventStreamServer(to, n.streams)
+		pb.RegisterProjectorServer(to, n.streams)
+	}}
+}
+
+func (n *Node) logDoor() door {
+	return door{role: "log", port: noPort, sockets: []string{"log"}, needs: []string{kindStore}, register: func(to grpc.ServiceRegistrar) {
+		pb.RegisterProjectorServer(to, n.events)
+	}}
+}
+
+// componentDoor is the door of a projector's or saga's coordinator.
+func (n *Node) componentDoor() []door {
+	role, served := n.options.Role, append(append([]config.Service(nil), n.parts.projectors...), n.parts.sagas...)
+	if len(served) != 1 {
+		return nil // the configuration has been found wanting already
+	}
+	return []door{{
+		role: role, port: n.config.RolePort(role, served[0]), sockets: socketsOf("coordinator-"+role+"-", served), needs: []string{kindStore, role},
+		register: func(to grpc.ServiceRegistrar) {
+			n.registerPeers(to)
+			pb.RegisterEventQueryServer(to, n.queries)
+		},
+	}}
+}
+
+// socketsOf names the socket of each service's coordinator.
+func socketsOf(prefix string, services []config.Service) []string {
 	var names []string
-	for _, domain := range n.config.Domains {
-		names = append(names, "aggregate-"+domain.Name)
+	for _, service := range services {
+		names = append(names, prefix+service.Name)
 	}
 	return names
 }
 
-// open makes one door.
-func (n *Node) open(door door) error {
-	opened := &front{role: door.role, server: transport.NewServer(transport.ServerOptions{
-		MaxMessageBytes: n.config.Limits.MaxMessageBytes, Logger: observe.Component(n.logger, door.role), Descriptors: n.schema.Descriptors(),
-		Unary: []grpc.UnaryServerInterceptor{rpcerr.UnaryServer()}, Stream: []grpc.StreamServerInterceptor{rpcerr.StreamServer()},
-	})}
-	door.register(opened.server)
-	n.fronts = append(n.fronts, opened)
-	for _, address := range n.addresses(door) {
-		listener, err := transport.Listen(address)
-		if err != nil {
-			return fmt.Errorf("open the %s door: %w", door.role, err)
+// bind binds every address, so that a port in use is found before anything
+// else is done.
+func (n *Node) bind() error {
+	for _, door := range n.doors() {
+		opened := &front{door: door}
+		n.fronts = append(n.fronts, opened)
+		for _, address := range n.addresses(door) {
+			listener, err := transport.Listen(address)
+			if err != nil {
+				return fmt.Errorf("open the %s door: %w", door.role, err)
+			}
+			opened.listeners = append(opened.listeners, listener)
 		}
-		opened.listeners = append(opened.listeners, listener)
 	}
 	return nil
+}
+
+// openDoors puts the roles behind the doors.
+func (n *Node) openDoors() {
+	for _, front := range n.fronts {
+		front.server = transport.NewServer(n.serverOptions(front.role))
+		front.register(front.server)
+	}
+}
+
+func (n *Node) serverOptions(role string) transport.ServerOptions {
+	return transport.ServerOptions{
+		MaxMessageBytes: n.config.Limits.MaxMessageBytes, Grace: n.config.Server.Grace, Logger: observe.Component(n.logger, role), Descriptors: n.schema.Descriptors(),
+		Unary: []grpc.UnaryServerInterceptor{rpcerr.UnaryServer()}, Stream: []grpc.StreamServerInterceptor{rpcerr.StreamServer()},
+	}
 }
 
 func (n *Node) addresses(door door) []transport.Address {

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/angz-dev/angz/runtime/aggregate"
-	"github.com/angz-dev/angz/runtime/bus/channel"
 	"github.com/angz-dev/angz/runtime/business"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/eventlog"
@@ -33,6 +32,11 @@ import (
 // Options describe a node.
 type Options struct {
 	Config *config.Config
+	// Role is what the process serves, one of config.Roles; empty is "all".
+	Role string
+	// Name is the component that a process of the role projector, saga or
+	// aggregate serves, empty when the configuration leaves no choice.
+	Name   string
 	Logger *slog.Logger
 	// Events is where the log role prints events; nil means nowhere.
 	Events io.Writer
@@ -43,18 +47,30 @@ type Options struct {
 	Bus func(Bus) Bus
 }
 
-// Node is all roles in one process. Open makes it, Run runs it.
+// Stores and Buses are the types of stores and buses that this version has
+// drivers for, as storage.type and messaging.type name them.
+var (
+	Stores = []string{"memory", "sqlite", "postgres"}
+	Buses  = []string{"channel", "amqp"}
+)
+
+// Node is the roles of one process. Open makes it, Run runs it.
 type Node struct {
 	options Options
 	config  *config.Config
 	logger  *slog.Logger
+	parts   parts
 
 	store    eventstore.Store
-	channel  *channel.Bus
 	bus      Bus
-	relay    *relay.Relay
+	closeBus func() error
+	relay    *relay.Relay // nil when this process publishes nothing
 	schema   *payload.Schema
 	services []*Service
+	others   map[string]*transport.Client // coordinators and streams of other processes, by address
+	peers    peers
+
+	dependencies []dependency
 
 	commands   *aggregate.Coordinator
 	friendly   *business.Server
@@ -77,36 +93,57 @@ type Endpoint struct {
 	Address string // host:port or the path of a socket
 }
 
-// Open opens the store, loads the schema and binds every address, so that what
-// can be wrong with them is known before anything runs. The caller must call
-// Run, or Close if it does not come to that.
+// Open binds every address, loads the schema and opens the store, so that what
+// can be wrong with them is known before anything runs. A store that is not
+// there yet is waited for; whoever asks meanwhile is told so. The caller must
+// call Run, or Close if it does not come to that.
 func Open(ctx context.Context, options Options) (_ *Node, err error) {
-	n := &Node{options: options, config: options.Config, logger: options.Logger, ready: make(chan struct{})}
+	if options.Role == "" {
+		options.Role = "all"
+	}
+	n := &Node{
+		options: options, config: options.Config, logger: options.Logger, parts: partsOf(options.Config, options.Role, options.Name),
+		others: map[string]*transport.Client{}, ready: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if err := n.config.CheckDrivers([]string{"memory", "sqlite"}, []string{"channel"}); err != nil {
+	if err := n.check(); err != nil {
 		return nil, err
-	}
-	for _, warning := range n.config.Warnings() {
-		n.logger.Warn(warning)
-	}
-	for _, key := range unused(n.config) {
-		n.logger.Warn("this version runs all roles in one process and does not act on a key of the configuration", "key", key)
 	}
 	if n.schema, err = n.loadSchema(ctx); err != nil {
 		return nil, err
 	}
-	if n.store, err = n.openStore(ctx); err != nil {
+	if err := n.bind(); err != nil {
 		return nil, err
 	}
-	n.openBus()
+	if err := n.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.openBus(); err != nil {
+		return nil, err
+	}
 	if err := n.build(); err != nil {
 		return nil, err
 	}
-	return n, n.listen()
+	n.openDoors()
+	return n, nil
+}
+
+// check refuses what this node cannot do and warns of what it will not.
+func (n *Node) check() error {
+	if err := n.config.CheckDrivers(Stores, Buses); err != nil {
+		return err
+	}
+	for _, warning := range n.config.Warnings() {
+		n.logger.Warn(warning)
+	}
+	for _, key := range unused(n.config, n.parts.all()) {
+		n.logger.Warn("this version does not act on a key of the configuration", "key", key)
+	}
+	return nil
 }
 
 // Endpoints lists where the node listens, in the order in which people read it.
@@ -162,8 +199,12 @@ func (n *Node) Close() error {
 	for _, service := range n.services {
 		errs = append(errs, service.client.Close())
 	}
-	if n.channel != nil {
-		errs = append(errs, n.channel.Close())
+	for _, other := range n.others {
+		errs = append(errs, other.Close())
+	}
+	errs = append(errs, n.peers.close())
+	if n.closeBus != nil {
+		errs = append(errs, n.closeBus())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())

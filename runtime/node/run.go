@@ -16,7 +16,7 @@ import (
 //  3. the relay, which feeds them;
 //  4. the store and the connections to the user's services.
 func (n *Node) Run(ctx context.Context) error {
-	tiers := [][]func(context.Context) error{n.doors(), n.followersRun(), {n.relay.Run}}
+	tiers := [][]func(context.Context) error{n.doorsRun(), n.followersRun(), n.relayRun()}
 	// The tiers below the first outlive ctx, and end one after the other.
 	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
@@ -61,8 +61,11 @@ func start(ctx context.Context, tier []func(context.Context) error, stopNode con
 	return group
 }
 
-func (n *Node) doors() []func(context.Context) error {
-	tier := []func(context.Context) error{n.streams.Run, n.watchServices}
+func (n *Node) doorsRun() []func(context.Context) error {
+	tier := []func(context.Context) error{n.watchDependencies}
+	if n.streams != nil {
+		tier = append(tier, n.streams.Run)
+	}
 	if n.events != nil {
 		tier = append(tier, n.events.Run)
 	}
@@ -83,64 +86,9 @@ func (n *Node) followersRun() []func(context.Context) error {
 	return tier
 }
 
-// watchServices keeps the health of the doors in step with that of the services
-// behind them: commands can be taken when every domain's service is reachable;
-// queries and streams need none.
-func (n *Node) watchServices(ctx context.Context) error {
-	for _, front := range n.fronts {
-		front.server.SetServing(!front.needsServices())
+func (n *Node) relayRun() []func(context.Context) error {
+	if n.relay == nil {
+		return nil
 	}
-	reachable := make(chan change)
-	group := &errgroup.Group{}
-	for i, service := range n.services {
-		group.Go(func() error { return service.watch(ctx, func(up bool) { reachable <- change{i, up} }) })
-	}
-	done := make(chan error, 1)
-	go func() { done <- group.Wait(); close(reachable) }()
-	n.followHealth(reachable)
-	return <-done
-}
-
-// change says that a service, by its index, has come or gone.
-type change struct {
-	service int
-	up      bool
-}
-
-// followHealth returns when no change will come any more.
-func (n *Node) followHealth(changes <-chan change) {
-	up := make([]bool, len(n.services))
-	announced := false
-	for {
-		domains, all := true, true
-		for i, service := range n.services {
-			all = all && up[i]
-			domains = domains && (up[i] || service.Kind != "domain")
-		}
-		for _, front := range n.fronts {
-			front.server.SetServing(domains || !front.needsServices())
-		}
-		if all && !announced {
-			announced = true
-			close(n.ready)
-		}
-		change, open := <-changes
-		if !open {
-			return
-		}
-		up[change.service] = change.up
-	}
-}
-
-// watch tells when the service comes and goes, until the context ends.
-func (s *Service) watch(ctx context.Context, tell func(up bool)) error {
-	for ctx.Err() == nil {
-		if s.client.AwaitReady(ctx) == nil {
-			tell(true)
-			if s.client.AwaitLost(ctx) == nil {
-				tell(false)
-			}
-		}
-	}
-	return nil
+	return []func(context.Context) error{n.relay.Run}
 }

@@ -4,9 +4,9 @@ import (
 	"github.com/angz-dev/angz/runtime/config"
 )
 
-// unused names the keys that somebody has set and that this version, which has
-// every role in one process, does not act on. Silence would look like consent.
-func unused(c *config.Config) []string {
+// unused names the keys that somebody has set and that a process of this role
+// does not act on. Silence would look like consent.
+func unused(c *config.Config, all bool) []string {
 	var keys []string
 	add := func(set bool, key string) {
 		if set {
@@ -19,10 +19,12 @@ func unused(c *config.Config) []string {
 	for _, service := range c.Projectors {
 		add(service.StreamOutput, "projectors."+service.Name+".stream_output")
 	}
-	add(c.SagaCompensation.DeadLetterQueueURL != "", "saga_compensation.dead_letter_queue_url")
-	add(len(c.Gateway.StaticEndpoints) > 0, "gateway.static_endpoints")
-	add(c.Gateway.CommandAddress != "", "gateway.command_address")
-	add(c.Gateway.StreamAddress != "", "gateway.stream_address")
-	add(c.Target.Address != "" || c.Target.Command != "", "target")
+	if all {
+		add(len(c.Gateway.StaticEndpoints) > 0, "gateway.static_endpoints")
+		add(c.Gateway.CommandAddress != "", "gateway.command_address")
+		add(c.Gateway.StreamAddress != "", "gateway.stream_address")
+		add(c.Target.Address != "", "target.address")
+	}
+	add(c.Target.Command != "", "target.command")
 	return keys
 }

@@ -18,6 +18,7 @@ import (
 func UnaryServer(logger *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		start := time.Now()
+		ctx = uncorrelated(ctx)
 		response, err := handler(ctx, request)
 		if err != nil {
 			logFailure(ctx, logger, info.FullMethod, time.Since(start), err, request)
@@ -30,9 +31,10 @@ func UnaryServer(logger *slog.Logger) grpc.UnaryServerInterceptor {
 func StreamServer(logger *slog.Logger) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		start := time.Now()
-		err := handler(server, stream)
+		ctx := uncorrelated(stream.Context())
+		err := handler(server, within{stream, ctx})
 		if err != nil {
-			logFailure(stream.Context(), logger, info.FullMethod, time.Since(start), err, nil)
+			logFailure(ctx, logger, info.FullMethod, time.Since(start), err, nil)
 		}
 		return err
 	}

@@ -20,6 +20,7 @@ const (
 	KeySequence    = "sequence"       // the number of an event in its aggregate
 	KeyPosition    = "position"       // the place of an event in the whole log
 	KeyCorrelation = "correlation_id" // what joins the events of a workflow
+	KeyTrace       = "trace_id"       // the trace that OpenTelemetry knows a command by
 	KeyMethod      = "method"         // the full name of a gRPC method
 	KeyCode        = "code"           // the gRPC code of an answer
 	KeyAddress     = "address"        // where something listens or is reached
@@ -94,10 +95,16 @@ type handler struct {
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.least }
 
 func (h *handler) Handle(ctx context.Context, record slog.Record) error {
+	about := joined(ctx, record)
 	if text, ok := h.sink.(*text); ok {
+		if len(about) > 0 {
+			record = record.Clone()
+			record.AddAttrs(about...)
+		}
 		return text.write(h.target, record)
 	}
 	record = record.Clone()
+	record.AddAttrs(about...)
 	record.AddAttrs(slog.String(KeyTarget, h.target))
 	return h.sink.Handle(ctx, record)
 }

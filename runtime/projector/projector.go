@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -22,8 +23,11 @@ type Options struct {
 	Timeout time.Duration      // for one call of the service; 30 s
 	// FullHistory hands the service the whole aggregate with every new event.
 	FullHistory bool
-	// Delivery says where events come from. Name and Handle are set here.
+	// Delivery says where events come from. Name, Handle and Forward are set here.
 	Delivery delivery.Options[*pb.Projection]
+	// Peers connects to another instance of this projector's coordinator; nil
+	// when there are none.
+	Peers func(ctx context.Context, address string) (grpc.ClientConnInterface, error)
 }
 
 // Coordinator serves ProjectorCoordinator for one projector. It is safe for
@@ -42,8 +46,21 @@ func New(options Options) *Coordinator {
 	c := &Coordinator{options: options}
 	options.Delivery.Name = "projector/" + options.Name
 	options.Delivery.Handle = c.project
+	if options.Peers != nil {
+		options.Delivery.Forward = c.forward
+	}
 	c.consumer = delivery.New(options.Delivery)
 	return c
+}
+
+// forward hands events to the instance that is responsible for their aggregate.
+func (c *Coordinator) forward(ctx context.Context, address string, events *pb.EventBook) (*pb.Projection, error) {
+	conn, err := c.options.Peers(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	projection, err := pb.NewProjectorCoordinatorClient(conn).HandleSync(ctx, &pb.SyncEventBook{Events: events, SyncMode: pb.SyncMode_SYNC_MODE_SIMPLE})
+	return projection, delivery.FromPeer(err)
 }
 
 // Run delivers events to the projector until the context ends.

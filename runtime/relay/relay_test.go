@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -295,7 +296,7 @@ func TestPositionIsRecordedWhileTheRelayIsIdle(t *testing.T) {
 	recorded := make(chan uint64, 10)
 	s := &observed{store, func(ctx context.Context, advance eventstore.Advance) error {
 		err := store.Advance(ctx, advance)
-		recorded <- advance.To
+		recorded <- advance.Moves[0].To
 		return err
 	}}
 	run(t, durable(s, newInbox()))
@@ -314,7 +315,7 @@ func TestPositionIsRecordedAtMostOncePerPage(t *testing.T) {
 	}
 	var moves []uint64
 	s := &observed{store, func(ctx context.Context, advance eventstore.Advance) error {
-		moves = append(moves, advance.To-advance.From)
+		moves = append(moves, advance.Moves[0].To-advance.Moves[0].From)
 		return store.Advance(ctx, advance)
 	}}
 	taken := newInbox()
@@ -328,35 +329,212 @@ func TestPositionIsRecordedAtMostOncePerPage(t *testing.T) {
 	}
 }
 
-func TestRelayThatIsReplacedStops(t *testing.T) {
+func TestOneOfTwoRelaysPublishesAndTheOtherTakesOver(t *testing.T) {
 	t.Parallel()
-	store, taken := openStore(t), newInbox()
-	ran := make(chan error, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	replaced := durable(store, taken)
-	go func() { ran <- replaced.Run(ctx) }()
+	store, first, second := openStore(t), newInbox(), newInbox()
+	stop := run(t, durable(store, first))
 	add(t, store, 1)
+	first.until(t, 1)
+	run(t, durable(store, second))
+	add(t, store, 1)
+	first.until(t, 2)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	// It has left in order, so the other one need not wait for the lease to end.
+	add(t, store, 1)
+	linked(t, second.until(t, 3), 2)
+}
+
+// brief returns a relay whose lease soon runs out.
+func brief(store interface {
+	eventstore.Log
+	eventstore.Subscriptions
+}, publisher bus.Publisher) *relay.Relay {
+	return relay.New(relay.Options{
+		Log: store, Publisher: publisher, Subscription: name, Subscriptions: store, Lease: 60 * time.Millisecond,
+	})
+}
+
+// freezer stops a process at whatever it does next, as a debugger or a machine
+// that has run out of memory would.
+type freezer struct {
+	frozen   atomic.Bool
+	stopped  chan struct{} // closed when something has been stopped
+	wake     chan struct{} // closed to let everything go on
+	stopping sync.Once
+}
+
+func newFreezer() *freezer {
+	return &freezer{stopped: make(chan struct{}), wake: make(chan struct{})}
+}
+
+func (f *freezer) freeze() { f.frozen.Store(true) }
+
+func (f *freezer) rest() {
+	if f.frozen.Load() {
+		f.stopping.Do(func() { close(f.stopped) })
+		<-f.wake
+	}
+}
+
+// sleeper is a store as a process sees it whose threads may be frozen.
+type sleeper struct {
+	*sqlite.Store
+	freezer  *freezer
+	renewals *freezer
+	fenced   chan struct{} // receives for each refused Advance
+}
+
+func (s *sleeper) Share(ctx context.Context, request eventstore.Share) (eventstore.Shared, error) {
+	s.renewals.rest()
+	return s.Store.Share(ctx, request)
+}
+
+func (s *sleeper) Head() uint64 {
+	s.freezer.rest()
+	return s.Store.Head()
+}
+
+func (s *sleeper) Advance(ctx context.Context, advance eventstore.Advance) error {
+	s.freezer.rest()
+	err := s.Store.Advance(ctx, advance)
+	if errors.Is(err, eventstore.ErrFenced) {
+		s.fenced <- struct{}{}
+	}
+	return err
+}
+
+// slowBus freezes in the middle of a publication.
+type slowBus struct {
+	bus.Publisher
+	freezer *freezer
+}
+
+func (b *slowBus) Publish(ctx context.Context, messages []bus.Message) error {
+	b.freezer.rest()
+	return b.Publisher.Publish(ctx, messages)
+}
+
+// A relay that was frozen for longer than its lease must not disturb the one that
+// has taken its place.
+func TestAFrozenRelayPublishesNothingWhenItWakes(t *testing.T) {
+	t.Parallel()
+	store, frozen, second := openStore(t), newInbox(), newInbox()
+	sleep := newFreezer()
+	run(t, brief(&sleeper{Store: store, freezer: sleep, renewals: sleep, fenced: make(chan struct{}, 10)}, frozen))
+	add(t, store, 1)
+	frozen.until(t, 1)
+	sleep.freeze()
+	<-sleep.stopped
+
+	stop := run(t, durable(store, second))
+	add(t, store, 1)
+	second.until(t, 2)
+	close(sleep.wake)
+	add(t, store, 1)
+	complete(t, append(frozen.until(t, 1), second.until(t, 3)...), 3)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	expectPosition(t, store, 3)
+
+	// It has been standing by and goes on where the other one stopped.
+	add(t, store, 1)
+	messages := frozen.until(t, 4)
+	linked(t, messages[len(messages)-1:], 3)
+	for _, message := range messages {
+		if position := message.Book.Position; position > 1 && position < 4 {
+			t.Errorf("the frozen relay published position %d", position)
+		}
+	}
+}
+
+func TestARelayFrozenWhilePublishingIsFencedOff(t *testing.T) {
+	t.Parallel()
+	store, frozen, second := openStore(t), newInbox(), newInbox()
+	sleep, renewals, fenced := newFreezer(), newFreezer(), make(chan struct{}, 10)
+	run(t, brief(&sleeper{Store: store, freezer: newFreezer(), renewals: renewals, fenced: fenced}, &slowBus{frozen, sleep}))
+	add(t, store, 1)
+	frozen.until(t, 1)
+	sleep.freeze()
+	renewals.freeze()
+	add(t, store, 1)
+	<-sleep.stopped
+	<-renewals.stopped
+
+	stop := run(t, durable(store, second))
+	add(t, store, 1)
+	second.until(t, 3)
+	close(sleep.wake)
+	// Both have published now, which consumers know how to bear. Only one records.
+	<-fenced
+	close(renewals.wake)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	expectPosition(t, store, 3)
+	add(t, store, 1)
+	late := frozen.until(t, 4)
+	complete(t, append(second.until(t, 3), late...), 4)
+	linked(t, late[len(late)-1:], 3)
+}
+
+// absent is a store that cannot be reached for a while, as far as leases go.
+type absent struct {
+	*sqlite.Store
+	away  atomic.Bool
+	asked chan struct{} // receives for each question that was not answered
+}
+
+func (s *absent) Share(ctx context.Context, request eventstore.Share) (eventstore.Shared, error) {
+	if s.away.Load() {
+		select {
+		case s.asked <- struct{}{}:
+		default:
+		}
+		return eventstore.Shared{}, fmt.Errorf("ask: %w", eventstore.ErrUnavailable)
+	}
+	return s.Store.Share(ctx, request)
+}
+
+func TestARelayWaitsForItsStore(t *testing.T) {
+	t.Parallel()
+	store, taken := &absent{Store: openStore(t), asked: make(chan struct{})}, newInbox()
+	store.away.Store(true)
+	run(t, brief(store, taken))
+	add(t, store, 1)
+	<-store.asked
+	store.away.Store(false)
 	taken.until(t, 1)
 
-	again := newInbox()
-	run(t, durable(store, again))
-	add(t, store, 1)
-	again.until(t, 2)
-	if err := <-ran; !errors.Is(err, eventstore.ErrFenced) {
-		t.Errorf("the replaced relay ended with %v", err)
+	// Four questions are more than fit into a lease.
+	store.away.Store(true)
+	for range 4 {
+		<-store.asked
 	}
+	add(t, store, 1)
+	<-store.asked
+	if messages := taken.until(t, 1); len(messages) > 1 {
+		t.Errorf("it published %d messages after its lease had run out", len(messages)-1)
+	}
+	store.away.Store(false)
+	complete(t, taken.until(t, 2), 2)
 }
 
 func TestPositionAheadOfTheLogIsRefused(t *testing.T) {
 	t.Parallel()
 	store := openStore(t)
 	add(t, store, 1)
-	claim, err := store.Claim(t.Context(), name)
+	member := uuid.New()
+	shared, err := store.Share(t.Context(), eventstore.Share{Name: name, Member: member, Slices: 1, Lease: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Advance(t.Context(), eventstore.Advance{Name: name, Epoch: claim.Epoch, From: 0, To: 1}); err != nil {
+	if err := store.Advance(t.Context(), eventstore.Advance{Name: name, Moves: []eventstore.Move{{Epoch: shared.Slices[0].Epoch, From: 0, To: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Share(t.Context(), eventstore.Share{Name: name, Member: member, Slices: 1, Leave: true}); err != nil {
 		t.Fatal(err)
 	}
 	restored := &shorter{store}

@@ -117,11 +117,11 @@ func (c *Coordinator) escalate(ctx context.Context, failed *pb.SagaCompensationF
 	logger := c.options.Logger.With("component", c.options.Name, "domain", failed.TriggeringAggregate.GetDomain(),
 		"sequence", failed.TriggeringEventSequence, "reason", failed.CompensationFailureReason)
 	if c.options.Compensation.Escalate == nil {
-		logger.Error("a rejected command needs a person: set saga_compensation.escalation_webhook_url to be told elsewhere too")
+		logger.ErrorContext(ctx, "a rejected command needs a person: set saga_compensation.escalation_webhook_url to be told elsewhere too")
 		return
 	}
 	if err := c.options.Compensation.Escalate(ctx, failed); err != nil {
-		logger.Error("a rejected command needs a person, and the webhook could not be told", "error", err)
+		logger.ErrorContext(ctx, "a rejected command needs a person, and the webhook could not be told", "error", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -27,9 +28,13 @@ type Options struct {
 	Timeout      time.Duration // for one call of the service or of a target; 30 s
 	Commands     pb.AggregateCoordinatorClient
 	Compensation Compensation
-	// Delivery says where events come from. Name, Handle and Redo are set here.
+	// Delivery says where events come from. Name, Handle, Redo and Forward are set
+	// here.
 	Delivery delivery.Options[*Outcome]
-	Logger   *slog.Logger
+	// Peers connects to another instance of this saga's coordinator; nil when there
+	// are none.
+	Peers  func(ctx context.Context, address string) (grpc.ClientConnInterface, error)
+	Logger *slog.Logger
 }
 
 // Coordinator serves SagaCoordinator for one saga. It is safe for concurrent
@@ -45,6 +50,7 @@ type Outcome struct {
 	commands []*pb.CommandBook // as the saga wanted them, filled in
 	stored   []*pb.CommandBook // those that caused events, compensation included
 	abort    error             // what a synchronous caller is to be told
+	settled  bool              // everything that the commands cause has been waited for
 }
 
 // New returns a coordinator that has not started.
@@ -61,6 +67,9 @@ func New(options Options) *Coordinator {
 	// The commands of a book that was handled long ago are not remembered, but
 	// repeating them is harmless, and a cascading caller has to wait for them.
 	options.Delivery.Redo = true
+	if options.Peers != nil {
+		options.Delivery.Forward = c.forward
+	}
 	c.consumer = delivery.New(options.Delivery)
 	return c
 }
@@ -83,19 +92,43 @@ func (c *Coordinator) Handle(ctx context.Context, events *pb.EventBook) (*emptyp
 // commands that were sent because of them. In mode CASCADE it also waits for
 // everything these commands cause.
 func (c *Coordinator) HandleSync(ctx context.Context, request *pb.SyncEventBook) (*pb.SagaResponse, error) {
-	outcome, err := c.consumer.Deliver(ctx, request.GetEvents())
+	outcome, err := c.consumer.Deliver(context.WithValue(ctx, modeKey{}, request.GetSyncMode()), request.GetEvents())
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
 	if outcome.abort != nil {
 		return nil, outcome.abort
 	}
-	if request.SyncMode == pb.SyncMode_SYNC_MODE_CASCADE {
+	if request.SyncMode == pb.SyncMode_SYNC_MODE_CASCADE && !outcome.settled {
 		if err := c.cascade(ctx, outcome); err != nil {
 			return nil, err
 		}
 	}
 	return &pb.SagaResponse{Commands: outcome.commands}, nil
+}
+
+// forward hands events to the instance that is responsible for their aggregate.
+// Which of the commands stored something only that one knows, so it waits for
+// what they cause as well.
+func (c *Coordinator) forward(ctx context.Context, address string, events *pb.EventBook) (*Outcome, error) {
+	conn, err := c.options.Peers(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	mode := modeOf(ctx)
+	response, err := pb.NewSagaCoordinatorClient(conn).HandleSync(ctx, &pb.SyncEventBook{Events: events, SyncMode: mode})
+	if err != nil {
+		return nil, delivery.FromPeer(err)
+	}
+	return &Outcome{commands: response.Commands, settled: mode == pb.SyncMode_SYNC_MODE_CASCADE}, nil
+}
+
+// modeKey is the context's key for how long a caller wants to wait.
+type modeKey struct{}
+
+func modeOf(ctx context.Context) pb.SyncMode {
+	mode, _ := ctx.Value(modeKey{}).(pb.SyncMode)
+	return mode
 }
 
 // cascade waits for what the stored commands cause, by repeating them in mode
@@ -172,7 +205,7 @@ func (c *Coordinator) send(ctx context.Context, events *pb.EventBook, command *p
 	if rpcerr.Retryable(err) || status.Code(err) == codes.Canceled {
 		return err
 	}
-	c.options.Logger.Info("command rejected, compensating", "component", c.options.Name, "domain", command.Cover.GetDomain(),
+	c.options.Logger.InfoContext(ctx, "command rejected, compensating", "component", c.options.Name, "domain", command.Cover.GetDomain(),
 		"correlation_id", command.CorrelationId, "error", status.Convert(err).Message())
 	return c.compensate(ctx, rejection{events: events, command: command, reason: status.Convert(err).Message()}, outcome)
 }

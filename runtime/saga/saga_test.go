@@ -179,7 +179,7 @@ func (w *world) same(what string, want, got any) {
 func (w *world) parked(subscription string) (reasons []string) {
 	w.Helper()
 	w.stop()
-	parked, err := w.store.Parked(w.Context(), subscription, 0, 10)
+	parked, err := w.store.Parked(w.Context(), eventstore.ParkedQuery{Subscription: subscription, States: []eventstore.State{eventstore.StateParked}, Limit: 10})
 	if err != nil {
 		w.Fatal(err)
 	}

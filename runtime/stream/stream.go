@@ -16,6 +16,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/bus"
 	"github.com/angz-dev/angz/runtime/follow"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // Options describe the role. Zero values mean the defaults given.
@@ -28,8 +29,9 @@ type Options struct {
 	Log follow.Log
 	// Buffer is how many books wait for one subscriber before it is dropped;
 	// 1,024.
-	Buffer int
-	Logger *slog.Logger
+	Buffer  int
+	Logger  *slog.Logger
+	Metrics *observe.Metrics
 }
 
 // Server serves EventStream and, so that the role can stand behind a projector
@@ -92,6 +94,7 @@ func (s *Server) Subscribe(filter *pb.EventStreamFilter, stream grpc.ServerStrea
 	}
 	watcher := s.registry.add(correlation, s.options.Buffer)
 	defer s.registry.remove(watcher)
+	defer s.options.Metrics.Subscribed()()
 	if err := stream.SendHeader(metadata.Pairs(headerSubscribed, "true")); err != nil {
 		return err
 	}
@@ -102,6 +105,7 @@ func (s *Server) Subscribe(filter *pb.EventStreamFilter, stream grpc.ServerStrea
 				return err
 			}
 		case <-watcher.dropped:
+			s.options.Metrics.SubscriberDropped()
 			return errDropped(correlation, s.options.Buffer)
 		case <-s.stopped:
 			return errStopping()
@@ -131,7 +135,7 @@ func (s *Server) dispatch(events *pb.EventBook) {
 	for _, watcher := range s.registry.find(events.GetCorrelationId()) {
 		if !watcher.offer(events) {
 			s.options.Logger.Warn("a subscriber of the event stream was dropped because it does not keep up",
-				"correlation_id", watcher.correlation, "waiting", s.options.Buffer)
+				observe.KeyCorrelation, watcher.correlation, "waiting", s.options.Buffer)
 			s.registry.remove(watcher)
 		}
 	}

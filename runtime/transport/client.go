@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -28,6 +26,16 @@ type DialOptions struct {
 	Name            string        // of the other side, for errors: "domain order's service"
 	MaxMessageBytes int           // of one message either way; 16 MiB
 	ReadyWait       time.Duration // how long a call waits for the connection; 5 s
+	// TLS is used for addresses that begin with https://, and for no others. Nil
+	// believes the authorities of the system and shows no certificate.
+	TLS *TLS
+	// Token is sent with every call, as a bearer token. It never travels in
+	// clear over a network.
+	Token string
+	// Keepalive is how often an idle connection is tried, so that a network that
+	// loses everything is noticed. Zero is never: a server that is not angz may
+	// take it for an attack. It is 10 s at least.
+	Keepalive time.Duration
 }
 
 // DefaultMaxMessageBytes bounds one message where nothing else is said.
@@ -58,11 +66,15 @@ func Dial(address string, options DialOptions) (*Client, error) {
 		options.ReadyWait = 5 * time.Second
 	}
 	c := &Client{address: parsed.String(), options: options}
-	secure := insecure.NewCredentials()
-	if parsed.TLS {
-		secure = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+	secure, err := c.credentials(parsed)
+	if err != nil {
+		return nil, err
 	}
-	c.conn, err = grpc.NewClient(parsed.target(),
+	extra, err := c.extra(parsed)
+	if err != nil {
+		return nil, err
+	}
+	c.conn, err = grpc.NewClient(parsed.target(), append(extra,
 		grpc.WithTransportCredentials(handshakes{secure, c}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx, parsed) }),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -73,7 +85,7 @@ func Dial(address string, options DialOptions) (*Client, error) {
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithNoProxy(),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20),
 		grpc.WithIdleTimeout(0),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s at %s: %w", options.Name, address, err)
 	}
@@ -93,7 +105,7 @@ func (c *Client) dial(ctx context.Context, address Address) (net.Conn, error) {
 	if failure := c.failure.Load(); failure == nil || !errors.As(*failure, new(*failedHandshake)) {
 		c.failure.Store(&errSilent)
 	}
-	return watched{conn, c}, nil
+	return &watched{Conn: conn, client: c, secure: address.TLS}, nil
 }
 
 func (c *Client) failed(err error) {
@@ -106,9 +118,26 @@ func (c *Client) failed(err error) {
 type watched struct {
 	net.Conn
 	client *Client
+	secure bool // what is read is TLS
+	heard  bool
 }
 
-func (w watched) Close() error {
+// Read listens to the first byte for a server that speaks TLS, which has no
+// other way to say so.
+func (w *watched) Read(into []byte) (int, error) {
+	n, err := w.Conn.Read(into)
+	if !w.heard && n > 0 {
+		w.heard = true
+		if into[0] == recordAlert && !w.secure {
+			w.client.failed(&failedHandshake{errors.New("it speaks TLS: write its address as https://" + w.client.address)})
+		} else if !w.secure {
+			w.client.failure.Store(&errSilent)
+		}
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
 	w.client.troubles.Add(1)
 	return w.Conn.Close()
 }
@@ -129,7 +158,11 @@ func (h handshakes) ClientHandshake(ctx context.Context, authority string, conn 
 		h.client.failed(&failedHandshake{err})
 		return nil, nil, err
 	}
-	h.client.failure.Store(&errSilent)
+	// Of the failures before, one outlives a handshake that worked: the server
+	// may still be about to say again what it thinks of our certificate.
+	if failure := h.client.failure.Load(); failure == nil || !errors.As(*failure, new(*failedHandshake)) {
+		h.client.failure.Store(&errSilent)
+	}
 	return secured, info, nil
 }
 
@@ -280,7 +313,11 @@ func (c *Client) lastFailure() string {
 }
 
 func (c *Client) unreachable(why string) error {
-	return withReason(reasonUnreachable, fmt.Sprintf("%s at %s is not reachable: %s; is it running?", c.options.Name, c.address, why))
+	next := "; is it running?"
+	if failure := c.failure.Load(); failure != nil && errors.As(*failure, new(*failedHandshake)) {
+		next = "" // it is, and the reason says what to do
+	}
+	return withReason(reasonUnreachable, fmt.Sprintf("%s at %s is not reachable: %s%s", c.options.Name, c.address, why, next))
 }
 
 func (c *Client) broken(why string) error {

@@ -20,7 +20,7 @@ const maxSocketPath = 103
 // refused. Closing the listener removes the socket.
 func Listen(address Address) (net.Listener, error) {
 	if address.TLS {
-		return nil, fmt.Errorf("listen on %s: angz serves without TLS; put a proxy that ends TLS in front of it", address)
+		return nil, fmt.Errorf("listen on %s: say where as host:port; transport.tls.cert and transport.tls.key make all doors speak TLS", address)
 	}
 	if address.Network == "unix" {
 		return listenUnix(address.Address)

@@ -155,7 +155,7 @@ func TestAPortInUseIsRefusedWithAWayOut(t *testing.T) {
 	taken := listener.Addr().String()
 	refused(t, transport.Address{Network: "tcp", Address: taken}, taken+" is in use: stop the program that listens there, or configure another port")
 	refused(t, transport.Address{Network: "tcp", Address: "192.0.2.1:0"}, "listen on 192.0.2.1:0: ")
-	refused(t, transport.Address{Network: "tcp", Address: "127.0.0.1:0", TLS: true}, "serves without TLS")
+	refused(t, transport.Address{Network: "tcp", Address: "127.0.0.1:0", TLS: true}, "say where as host:port; transport.tls.cert")
 }
 
 // Two that start at once both see the stale socket; the slower one must not take

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -33,6 +32,16 @@ type ServerOptions struct {
 	Stream          []grpc.StreamServerInterceptor
 	// Descriptors adds the project's own types to what reflection knows.
 	Descriptors protodesc.Resolver
+	// TLS protects every listener but Unix sockets, if it has a certificate.
+	TLS *TLS
+	// MaxStreams is how many calls one connection may have under way; zero is any
+	// number. A caller's further calls wait.
+	MaxStreams int
+	// MaxHeaderBytes bounds the metadata of one call; 64 KiB.
+	MaxHeaderBytes int
+	// MaxConnectionAge is how long a caller may stay before it is asked to
+	// connect again, and so to show its certificate again; zero is for ever.
+	MaxConnectionAge time.Duration
 }
 
 // Server is a gRPC server with health and reflection. Services are registered on
@@ -40,7 +49,7 @@ type ServerOptions struct {
 type Server struct {
 	*grpc.Server
 	options ServerOptions
-	health  *health.Server
+	health  *watchable
 }
 
 // NewServer returns a server that is not serving yet.
@@ -54,20 +63,43 @@ func NewServer(options ServerOptions) *Server {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{options: options, health: health.NewServer()}
-	s.Server = grpc.NewServer(
+	s := &Server{options: options, health: newWatchable()}
+	s.Server = grpc.NewServer(append(options.protection(),
 		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{s.recoverUnary}, options.Unary...)...),
 		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{s.recoverStream}, options.Stream...)...),
 		grpc.MaxRecvMsgSize(options.MaxMessageBytes), grpc.MaxSendMsgSize(options.MaxMessageBytes),
 		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(1<<20),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	s.SetServing(false)
 	healthpb.RegisterHealthServer(s, s.health)
 	reflected := reflection.ServerOptions{Services: s, DescriptorResolver: descriptors{options.Descriptors}}
 	reflectionpb.RegisterServerReflectionServer(s, reflection.NewServerV1(reflected))
 	reflectionalphapb.RegisterServerReflectionServer(s, reflection.NewServer(reflected))
 	return s
+}
+
+// protection returns what keeps a server from callers that mean harm or have
+// died.
+func (o ServerOptions) protection() []grpc.ServerOption {
+	if o.MaxHeaderBytes == 0 {
+		o.MaxHeaderBytes = 64 << 10
+	}
+	options := []grpc.ServerOption{
+		grpc.MaxHeaderListSize(uint32(o.MaxHeaderBytes)),
+		grpc.ConnectionTimeout(10 * time.Second), // until the caller has said what it wants
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: time.Minute, Timeout: 20 * time.Second, // of a caller that says nothing and may be gone
+			MaxConnectionAge: o.MaxConnectionAge, MaxConnectionAgeGrace: o.Grace,
+		}),
+	}
+	if o.MaxStreams > 0 {
+		options = append(options, grpc.MaxConcurrentStreams(uint32(o.MaxStreams)))
+	}
+	if o.TLS.Serves() {
+		options = append(options, grpc.Creds(secured{o.TLS}))
+	}
+	return options
 }
 
 // SetServing says whether the server is ready for requests, for those who ask
@@ -105,7 +137,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 }
 
 func (s *Server) stop() {
-	s.health.Shutdown()
+	s.health.letGo()
 	timer := time.AfterFunc(s.options.Grace, s.Stop)
 	defer timer.Stop()
 	s.GracefulStop()

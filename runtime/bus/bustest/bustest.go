@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/anypb"
+
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/bus"
 )
@@ -23,7 +25,7 @@ type Bus interface {
 }
 
 // patience ends a test that hangs.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Run holds a driver against the contract. open returns a new bus that nobody
 // else uses; the suite closes it.
@@ -46,7 +48,11 @@ func Run(t *testing.T, open func(t *testing.T) Bus) {
 		{"closing one subscription leaves the others alone", testCloseOne},
 		{"closing the bus ends everything", testCloseBus},
 		{"a component can subscribe again", testAgain},
+		{"two subscriptions of one name both see every message", testSameName},
+		{"a name that two have had is free again", testNameFree},
+		{"a subscription without a name sees every message and is forgotten", testTransient},
 		{"acknowledgements in any state do no harm", testAck},
+		{"a consumer that is ahead of the bus sees what comes after its position", testAhead},
 		{"subscribers come and go while messages flow", testChurn},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,9 +70,10 @@ func messages(first, last uint64) []bus.Message {
 	for position := first; position <= last; position++ {
 		list = append(list, bus.Message{Previous: position - 1, Book: &pb.EventBook{
 			Cover:         &pb.Cover{Domain: "test", Root: &pb.UUID{Value: make([]byte, 16)}},
-			Pages:         []*pb.EventPage{{Sequence: &pb.EventPage_Num{Num: uint32(position - 1)}}},
+			Pages:         []*pb.EventPage{{Sequence: &pb.EventPage_Num{Num: uint32(position - 1)}, Event: &anypb.Any{TypeUrl: "type.googleapis.com/test.Happened", Value: []byte{1}}}},
 			CorrelationId: fmt.Sprintf("correlation-%d", position),
 			Position:      position,
+			TraceContext:  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		}})
 	}
 	return list
@@ -352,6 +359,56 @@ func testAck(t *testing.T, b Bus) {
 	check(t, s.Ack(2))
 	publish(t, b, messages(4, 4))
 	check(t, v.until(within(t), s, 4))
+}
+
+func testSameName(t *testing.T, b Bus) {
+	one, two := subscribe(t, b, "projector/one"), subscribe(t, b, "projector/one")
+	publish(t, b, messages(1, 100))
+	for _, s := range []bus.Subscription{one, two} {
+		v := view{}
+		check(t, v.until(within(t), s, 100))
+		if v.holes != 0 {
+			t.Errorf("%d holes", v.holes)
+		}
+	}
+}
+
+func testNameFree(t *testing.T, b Bus) {
+	one, two := subscribe(t, b, "projector/one"), subscribe(t, b, "projector/one")
+	check(t, one.Close())
+	three := subscribe(t, b, "projector/one")
+	publish(t, b, messages(1, 1))
+	check(t, (&view{}).until(within(t), two, 1))
+	check(t, (&view{}).until(within(t), three, 1))
+}
+
+func testTransient(t *testing.T, b Bus) {
+	one, two := subscribe(t, b, ""), subscribe(t, b, "")
+	publish(t, b, messages(1, 10))
+	check(t, (&view{}).until(within(t), one, 10))
+	check(t, (&view{}).until(within(t), two, 10))
+	check(t, one.Close())
+	publish(t, b, messages(11, 11))
+	check(t, (&view{}).until(within(t), two, 11))
+	three := subscribe(t, b, "")
+	publish(t, b, messages(12, 12))
+	message, err := three.Next(within(t))
+	if err != nil || message.Book.Position != 12 {
+		t.Errorf("the first message is %v, %v; expected position 12", message, err)
+	}
+}
+
+// testAhead is a consumer that has read the log further than the bus is.
+func testAhead(t *testing.T, b Bus) {
+	s := subscribe(t, b, "projector/one")
+	check(t, s.Ack(2_000))
+	for position := uint64(1); position <= 2_001; position += 100 {
+		publish(t, b, messages(position, min(position+99, 2_001)))
+	}
+	check(t, (&view{}).until(within(t), s, 2_001))
+	check(t, s.Ack(1))
+	publish(t, b, messages(2_002, 2_002))
+	check(t, (&view{}).until(within(t), s, 2_002))
 }
 
 func testChurn(t *testing.T, b Bus) {

@@ -19,8 +19,8 @@ const (
 	insertStream = `INSERT INTO streams (id, domain, root, name) VALUES (?, ?, ?, ?)`
 
 	insertEvent = `INSERT INTO events
-		(position, stream, seq, part, parts, created_at, command_id, correlation_id, causation, type_url, payload)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		(position, stream, seq, part, parts, created_at, command_id, correlation_id, causation, type_url, payload, trace)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	upsertSnapshot = `INSERT INTO snapshots (stream, seq, type_url, state, checksum) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (stream) DO UPDATE SET
@@ -219,11 +219,11 @@ func (t *transaction) event(ctx context.Context, request *eventstore.Append, s *
 	sequence := s.next + uint32(i)
 	_, err := t.conn.exec(ctx, insertEvent,
 		int64(t.head), s.id, int64(sequence), int64(i), int64(len(request.Events)), created,
-		request.CommandID[:], request.CorrelationID, request.Causation, event.TypeURL, bytesOrNull(event.Payload))
+		request.CommandID[:], request.CorrelationID, request.Causation, event.TypeURL, bytesOrNull(event.Payload), textOrNull(request.Trace))
 	t.events = append(t.events, eventstore.Event{
 		Position: t.head, Key: request.Key, Name: s.name, Sequence: sequence,
 		TypeURL: event.TypeURL, Payload: event.Payload, CreatedAt: time.Unix(0, created).UTC(),
-		CommandID: request.CommandID, CorrelationID: request.CorrelationID, Causation: request.Causation,
+		CommandID: request.CommandID, CorrelationID: request.CorrelationID, Causation: request.Causation, Trace: request.Trace,
 		Offset: i, Count: len(request.Events),
 	})
 	return err

@@ -198,6 +198,14 @@ func bytesOrNull(b []byte) driver.Value {
 	return b
 }
 
+// textOrNull returns a text of which most rows have none.
+func textOrNull(s string) driver.Value {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
 // The span of time that fits into nanoseconds since 1970.
 var (
 	earliest = time.Unix(0, -1<<63)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -43,7 +44,7 @@ func appendForEver(path string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	claim, err := s.Claim(ctx, "crash")
+	shared, err := s.Share(ctx, eventstore.Share{Name: "crash", Member: uuid.New(), Slices: 1, Lease: time.Hour})
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func appendForEver(path string, out io.Writer) error {
 	for caller := range 16 {
 		go func() { failed <- appendCommands(ctx, s, caller, out) }()
 	}
-	go func() { failed <- advanceForEver(ctx, s, claim) }()
+	go func() { failed <- advanceForEver(ctx, s, shared.Slices[0]) }()
 	return <-failed // the process ends with the first failure
 }
 
@@ -74,11 +75,13 @@ func appendCommands(ctx context.Context, s *Store, caller int, out io.Writer) er
 	}
 }
 
-func advanceForEver(ctx context.Context, s *Store, claim eventstore.Claim) error {
-	for position := claim.Position; ; {
+func advanceForEver(ctx context.Context, s *Store, slice eventstore.Slice) error {
+	for position := slice.Position; ; {
 		changed := s.Changed()
 		head := s.Head()
-		if err := s.Advance(ctx, eventstore.Advance{Name: claim.Name, Epoch: claim.Epoch, From: position, To: head}); err != nil {
+		if err := s.Advance(ctx, eventstore.Advance{
+			Name: "crash", Moves: []eventstore.Move{{Epoch: slice.Epoch, From: position, To: head}},
+		}); err != nil {
 			return err
 		}
 		position = head
@@ -214,7 +217,7 @@ func checkLog(t *testing.T, s *Store, acknowledged map[uuid.UUID]bool) bool {
 			next[event.Key]++
 			seen[event.CommandID] = true
 		}
-		if !last(&events[len(events)-1]) {
+		if !events[len(events)-1].Last() {
 			t.Errorf("the command at position %d is cut", position)
 			return false
 		}

@@ -183,7 +183,7 @@ func TestEventsOfAForeignWriterAreNoticed(t *testing.T) {
 	}
 	other := uuid.New()
 	_, err = foreign.exec(t.Context(), insertEvent, int64(2), int64(1), int64(1), int64(0), int64(1), int64(0),
-		other[:], "", "", "t/Happened", []byte("theirs"))
+		other[:], "", "", "t/Happened", []byte("theirs"), nil)
 	if err := errors.Join(err, foreign.close()); err != nil {
 		t.Fatal(err)
 	}
@@ -293,33 +293,6 @@ func TestCrowdedLogIsCopiedByTheWriter(t *testing.T) {
 		if s.checkpoints.crowded.Load() {
 			t.Error("the log is still called crowded")
 		}
-	}
-}
-
-func TestRecentKeepsItsBounds(t *testing.T) {
-	t.Parallel()
-	r := newRecent()
-	payload := make([]byte, 1<<16)
-	for i := range uint64(3 * recentEvents) {
-		event := eventstore.Event{Position: i + 1, Count: 1}
-		if i%100 == 0 {
-			event.Payload = payload
-		}
-		r.add([]eventstore.Event{event})
-	}
-	total := 0
-	for _, event := range r.events {
-		total += len(event.Payload)
-	}
-	if len(r.events) > recentEvents || r.bytes > recentBytes || r.bytes != total {
-		t.Errorf("%d events, %d bytes counted as %d", len(r.events), total, r.bytes)
-	}
-	r.add([]eventstore.Event{{Position: r.head.Load() + 1, Count: 1, Payload: make([]byte, 2*recentBytes)}})
-	if events, ok := r.after(r.head.Load()-1, 10); !ok || len(events) != 1 {
-		t.Errorf("the newest event is not kept: %d, %t", len(events), ok)
-	}
-	if _, ok := r.after(0, 10); ok {
-		t.Error("the oldest events are said to be in memory")
 	}
 }
 

@@ -255,6 +255,9 @@ func (f *file) prepare(ctx context.Context, c *conn) error {
 	if err := createSchema(ctx, c); err != nil {
 		return err
 	}
+	if err := migrate(ctx, c); err != nil {
+		return err
+	}
 	return f.useWriteAheadLog(ctx, c)
 }
 

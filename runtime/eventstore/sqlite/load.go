@@ -165,7 +165,7 @@ func (s *Store) readOne(ctx context.Context, c *conn, wanted *loading, most uint
 	return c.query(ctx, selectPart, collectPart(wanted, &wanted.events), stream, int64(first))
 }
 
-const selectPart = `SELECT e.position, e.seq, e.type_url, e.payload, e.created_at, e.command_id, e.correlation_id, e.causation, e.part, e.parts
+const selectPart = `SELECT e.position, e.seq, e.type_url, e.payload, e.created_at, e.command_id, e.correlation_id, e.causation, e.part, e.parts, e.trace
 	FROM events e WHERE e.stream = ? AND e.seq >= ? ORDER BY e.seq`
 
 // collectPart returns a function that adds rows of selectPart to events.
@@ -175,7 +175,7 @@ func collectPart(of *loading, events *[]eventstore.Event) func([]driver.Value) e
 			Position: uint64(integer(row[0])), Key: of.key, Name: of.info.Name, Sequence: uint32(integer(row[1])),
 			TypeURL: text(row[2]), Payload: blob(row[3]), CreatedAt: moment(row[4]),
 			CommandID: id(row[5]), CorrelationID: text(row[6]), Causation: text(row[7]),
-			Offset: int(integer(row[8])), Count: int(integer(row[9])),
+			Offset: int(integer(row[8])), Count: int(integer(row[9])), Trace: text(row[10]),
 		})
 		return nil
 	}

@@ -19,7 +19,7 @@ const pageBytes = 16 << 20
 
 const (
 	eventColumns = `e.position, s.domain, s.root, s.name, e.seq, e.type_url, e.payload, e.created_at,
-		e.command_id, e.correlation_id, e.causation, e.part, e.parts`
+		e.command_id, e.correlation_id, e.causation, e.part, e.parts, e.trace`
 
 	// CROSS JOIN keeps the order of the tables: the planner must not start with
 	// the other one when its statistics are missing.
@@ -165,10 +165,10 @@ func newestOf(ctx context.Context, c *conn, key book.Key) (stream int64, events 
 }
 
 // Head returns the position of the newest event.
-func (s *Store) Head() uint64 { return s.recent.head.Load() }
+func (s *Store) Head() uint64 { return s.recent.Head() }
 
 // Changed returns a channel that is closed when Head next moves.
-func (s *Store) Changed() <-chan struct{} { return s.recent.change() }
+func (s *Store) Changed() <-chan struct{} { return s.recent.Changed() }
 
 // ReadLog returns events in the order of positions; see eventstore.Log. The
 // newest ones come from memory.
@@ -176,7 +176,7 @@ func (s *Store) ReadLog(ctx context.Context, after uint64, limit int) ([]eventst
 	if s.closed.Load() {
 		return nil, fmt.Errorf("read the log: %w", eventstore.ErrClosed)
 	}
-	if events, ok := s.recent.after(after, limit); ok {
+	if events, ok := s.recent.After(after, limit); ok {
 		return events, ctx.Err()
 	}
 	events, err := s.readPage(ctx, limit, selectLog, int64(after))
@@ -243,7 +243,7 @@ func (s *Store) readPage(ctx context.Context, limit int, query string, args ...d
 			_ = add(row)
 			newest := &events[len(events)-1]
 			bytes += len(newest.Payload)
-			if last(newest) && (len(events) >= limit || bytes >= pageBytes) {
+			if newest.Last() && (len(events) >= limit || bytes >= pageBytes) {
 				return errStop
 			}
 			return nil
@@ -268,6 +268,7 @@ func collect(events *[]eventstore.Event) func([]driver.Value) error {
 			Causation:     text(row[10]),
 			Offset:        int(integer(row[11])),
 			Count:         int(integer(row[12])),
+			Trace:         text(row[13]),
 		})
 		return nil
 	}

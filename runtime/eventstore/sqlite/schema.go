@@ -15,7 +15,7 @@ import (
 // tables in it.
 const (
 	applicationID = 0x616e677a // "angz"
-	schemaVersion = 1
+	schemaVersion = 2
 )
 
 // Every row of events stands on its own, so that reading a page of the log
@@ -44,7 +44,8 @@ var schema = []string{
 		correlation_id TEXT NOT NULL,
 		causation TEXT NOT NULL,
 		type_url TEXT NOT NULL,
-		payload BLOB
+		payload BLOB,
+		trace TEXT
 	) STRICT`,
 	`CREATE UNIQUE INDEX events_stream ON events (stream, seq)`,
 	`CREATE UNIQUE INDEX events_command ON events (command_id) WHERE part = 0`,
@@ -55,12 +56,8 @@ var schema = []string{
 		state BLOB,
 		checksum INTEGER NOT NULL
 	) STRICT`,
-	`CREATE TABLE subscriptions (
-		name TEXT NOT NULL PRIMARY KEY,
-		position INTEGER NOT NULL,
-		epoch INTEGER NOT NULL,
-		updated_at INTEGER NOT NULL
-	) STRICT, WITHOUT ROWID`,
+	createSlices,
+	createMembers,
 	`CREATE TABLE parked (
 		subscription TEXT NOT NULL,
 		position INTEGER NOT NULL,
@@ -72,10 +69,68 @@ var schema = []string{
 		state TEXT NOT NULL,
 		first_at INTEGER NOT NULL,
 		last_at INTEGER NOT NULL,
+		note TEXT NOT NULL DEFAULT '',
 		PRIMARY KEY (subscription, position)
 	) STRICT, WITHOUT ROWID`,
-	`CREATE INDEX parked_waiting ON parked (subscription, domain, root) WHERE state = 'parked'`,
+	`CREATE INDEX parked_waiting ON parked (subscription, domain, root) WHERE state IN ('parked', 'retry')`,
 	`CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID`,
+}
+
+const (
+	createSlices = `CREATE TABLE slices (
+		name TEXT NOT NULL,
+		number INTEGER NOT NULL,
+		position INTEGER NOT NULL,
+		epoch INTEGER NOT NULL,
+		member BLOB,
+		updated_at INTEGER NOT NULL,
+		PRIMARY KEY (name, number)
+	) STRICT, WITHOUT ROWID`
+
+	createMembers = `CREATE TABLE members (
+		name TEXT NOT NULL,
+		member BLOB NOT NULL,
+		address TEXT NOT NULL,
+		until INTEGER NOT NULL,
+		PRIMARY KEY (name, member)
+	) STRICT, WITHOUT ROWID`
+)
+
+// migrations lead from one version of the tables to the next; the first is from
+// version 1 to 2. Every one keeps everything.
+var migrations = [][]string{
+	{
+		`ALTER TABLE events ADD COLUMN trace TEXT`,
+		`ALTER TABLE parked ADD COLUMN note TEXT NOT NULL DEFAULT ''`,
+		`DROP INDEX parked_waiting`,
+		`CREATE INDEX parked_waiting ON parked (subscription, domain, root) WHERE state IN ('parked', 'retry')`,
+		createSlices,
+		createMembers,
+		`INSERT INTO slices (name, number, position, epoch, updated_at) SELECT name, 0, position, epoch, updated_at FROM subscriptions`,
+		`DROP TABLE subscriptions`,
+	},
+}
+
+// migrate brings the tables of an older version up to this one.
+func migrate(ctx context.Context, c *conn) error {
+	version, err := c.number(ctx, `PRAGMA user_version`)
+	if err != nil || version >= schemaVersion {
+		return err
+	}
+	if version < 1 {
+		return errors.Join(eventstore.ErrUnavailable, errors.New("the version of the tables is missing"))
+	}
+	statements := []string{`BEGIN IMMEDIATE`}
+	for _, step := range migrations[version-1:] {
+		statements = append(statements, step...)
+	}
+	statements = append(statements, fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion), `COMMIT`)
+	for _, statement := range statements {
+		if err := c.once(ctx, statement); err != nil {
+			return fmt.Errorf("migrate the tables from version %d: %w", version, err)
+		}
+	}
+	return nil
 }
 
 // createSchema fills a database that holds nothing yet; another one it leaves

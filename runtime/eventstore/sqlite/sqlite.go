@@ -16,10 +16,12 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // Options says where the store is and how it is kept.
@@ -34,6 +36,8 @@ type Options struct {
 	// Logger receives what nobody waits for, such as a failed checkpoint. Nil
 	// discards it.
 	Logger *slog.Logger
+	// Metrics counts the writer's transactions; nil for nobody.
+	Metrics *observe.Metrics
 }
 
 // readers is how many reads run at once on a file. Reads are short, so more
@@ -45,9 +49,10 @@ type Store struct {
 	file    *file // nil in memory
 	writer  *writer
 	readers *pool
-	recent  *recent
+	recent  *eventstore.Recent
 	loads   loads
 	hints   *hints
+	clock   clock
 	epoch   uuid.UUID
 
 	checkpoints *checkpointer // nil in memory
@@ -124,8 +129,13 @@ func (s *Store) start(ctx context.Context, c *conn, options Options) (err error)
 	if s.epoch, err = readEpoch(ctx, c); err != nil {
 		return err
 	}
-	s.recent = newRecent()
-	s.writer.recent = s.recent
+	// Whoever held a lease was in a process that is gone.
+	if err := c.once(ctx, `DELETE FROM members`); err != nil {
+		return err
+	}
+	s.clock.opened = time.Now()
+	s.recent = eventstore.NewRecent()
+	s.writer.recent, s.writer.metrics = s.recent, options.Metrics
 	s.hints = &hints{seed: maphash.MakeSeed()}
 	s.writer.hints = s.hints
 	if err := s.writer.reload(ctx, c); err != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // Bounds of the writer. The queue is what a burst may leave waiting before
@@ -35,8 +37,9 @@ type request struct {
 // timer is needed.
 type writer struct {
 	conns       *pool // of one
-	recent      *recent
+	recent      *eventstore.Recent
 	checkpoints *checkpointer // nil in memory
+	metrics     *observe.Metrics
 	queue       chan *request
 	batch       []*request
 
@@ -160,8 +163,9 @@ func (w *writer) commit(ctx context.Context, batch []*request, careful bool) err
 		w.conns.put(c, err)
 		return err
 	}
-	t := &transaction{conn: c, writer: w, careful: careful, head: w.head}
+	t, start := &transaction{conn: c, writer: w, careful: careful, head: w.head}, time.Now()
 	if err := t.run(ctx, batch); err != nil {
+		w.metrics.Committed(0, 0, 0, err)
 		// In memory this ends the transaction; a file's connection is given up,
 		// because after a failed sync it may believe in pages that the disk
 		// does not have.
@@ -173,6 +177,9 @@ func (w *writer) commit(ctx context.Context, batch []*request, careful bool) err
 	}
 	w.conns.put(c, nil)
 	w.publish(t)
+	if commands := t.commands(); commands > 0 {
+		w.metrics.Committed(commands, len(t.events), time.Since(start), nil)
+	}
 	return nil
 }
 
@@ -211,7 +218,7 @@ func (w *writer) reload(ctx context.Context, c *conn) error {
 		return err
 	}
 	w.head, w.stale = uint64(head), false
-	w.recent.reset(w.head)
+	w.recent.Reset(w.head)
 	return nil
 }
 
@@ -219,9 +226,9 @@ func (w *writer) reload(ctx context.Context, c *conn) error {
 func (w *writer) publish(t *transaction) {
 	w.head = t.head
 	for _, renamed := range t.renamed {
-		w.recent.rename(renamed.Key, renamed.Name)
+		w.recent.Rename(renamed.Key, renamed.Name)
 	}
-	w.recent.add(t.events)
+	w.recent.Add(t.events)
 	if w.checkpoints != nil {
 		w.checkpoints.wrote(t.pages())
 	}
@@ -251,6 +258,16 @@ func (t *transaction) run(ctx context.Context, batch []*request) error {
 	}
 	_, err := t.conn.exec(ctx, `COMMIT`)
 	return err
+}
+
+// commands returns how many commands stored something.
+func (t *transaction) commands() (count int) {
+	for i := range t.events {
+		if t.events[i].Offset == 0 {
+			count++
+		}
+	}
+	return count
 }
 
 // pages estimates how many pages the transaction added to the write-ahead log:

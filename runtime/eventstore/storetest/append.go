@@ -22,6 +22,7 @@ var appending = map[string]func(*testing.T, eventstore.Store){
 		key := newKey("order")
 		request := command(key, 0, "created", "paid")
 		request.Name, request.CorrelationID, request.Causation = "order-1", "workflow-7", "saga customer/1/0"
+		request.Trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 		want := must(t, store, request)
 		if want[0].Position != 1 {
 			t.Errorf("the first event has position %d, want 1", want[0].Position)
@@ -31,6 +32,8 @@ var appending = map[string]func(*testing.T, eventstore.Store){
 		same(t, "ByCommand", want, got(store.ByCommand(t.Context(), request.CommandID))(t))
 		same(t, "ByCorrelation", want, got(store.ByCorrelation(t.Context(), "workflow-7", 0, 10))(t))
 		same(t, "Aggregate", eventstore.Info{Next: 2, Name: "order-1"}, got(store.Aggregate(t.Context(), key))(t))
+		_, events, err := store.Load(t.Context(), key, true)
+		same(t, "Load", want, got(events, err)(t))
 	},
 
 	"positions follow the order of commits over all aggregates": func(t *testing.T, store eventstore.Store) {

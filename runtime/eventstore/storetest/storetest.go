@@ -26,16 +26,41 @@ type Driver struct {
 	New func(t *testing.T) Open
 	// Durable says that a store closed and opened again holds what it held.
 	Durable bool
+	// Shared says that several processes may have the store at one place open:
+	// the suite then opens it again while it is open. Leases outlive a Close. In
+	// one that is not shared they end with it, since nobody else can have one.
+	Shared bool
+	// Pass lets the clock go on by which the store measures leases. Without it the
+	// suite waits that long for some leases, which are short then.
+	Pass func(t *testing.T, store eventstore.Store, length time.Duration)
 }
 
 // Open opens the store at one place. It is called again only after the store
-// has been closed.
+// has been closed, unless the driver is Shared.
 type Open func() (eventstore.Store, error)
+
+// lease returns how long a lease is that a test lets run out.
+func (d Driver) lease() time.Duration {
+	if d.Pass == nil {
+		return 100 * time.Millisecond
+	}
+	return time.Minute
+}
+
+// pass lets time pass.
+func (d Driver) pass(t *testing.T, store eventstore.Store, length time.Duration) {
+	t.Helper()
+	if d.Pass != nil {
+		d.Pass(t, store, length)
+		return
+	}
+	<-time.After(length)
+}
 
 // Run holds a driver to the contract.
 func Run(t *testing.T, driver Driver) {
 	groups := []map[string]func(*testing.T, eventstore.Store){
-		appending, naming, snapshots, streams, logs, indexes, subscriptions, parking, concurrency,
+		appending, naming, snapshots, streams, logs, indexes, sharing, subscriptions, parking, concurrency,
 	}
 	for _, group := range groups {
 		for name, check := range group {
@@ -45,9 +70,18 @@ func Run(t *testing.T, driver Driver) {
 			})
 		}
 	}
+	for name, check := range leases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, driver, open(t, driver))
+		})
+	}
 	cases := maps.Clone(lifecycle)
 	if driver.Durable {
 		maps.Copy(cases, durability)
+	}
+	if driver.Shared {
+		maps.Copy(cases, severalHandles)
 	}
 	for name, check := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +140,7 @@ func stored(request eventstore.Append, first uint64) []eventstore.Event {
 		events[i] = eventstore.Event{
 			Position: first + uint64(i), Key: request.Key, Name: request.Name, Sequence: request.Next + uint32(i),
 			TypeURL: event.TypeURL, Payload: event.Payload, CreatedAt: event.CreatedAt,
-			CommandID: request.CommandID, CorrelationID: request.CorrelationID, Causation: request.Causation,
+			CommandID: request.CommandID, CorrelationID: request.CorrelationID, Causation: request.Causation, Trace: request.Trace,
 			Offset: i, Count: len(request.Events),
 		}
 	}

@@ -2,175 +2,129 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
 )
 
+// advanceBy returns an advance of slices by so many positions.
+func advanceBy(subscription string, from []eventstore.Slice, by uint64) eventstore.Advance {
+	advance := eventstore.Advance{Name: subscription}
+	for _, slice := range from {
+		advance.Moves = append(advance.Moves, eventstore.Move{
+			Slice: slice.Number, Epoch: slice.Epoch, From: slice.Position, To: slice.Position + by,
+		})
+	}
+	return advance
+}
+
+// advanceTo moves slices to a position and remembers it in them.
+func advanceTo(t *testing.T, store eventstore.Subscriptions, subscription string, held []eventstore.Slice, to uint64) {
+	t.Helper()
+	advance := eventstore.Advance{Name: subscription}
+	for i := range held {
+		advance.Moves = append(advance.Moves, eventstore.Move{
+			Slice: held[i].Number, Epoch: held[i].Epoch, From: held[i].Position, To: to,
+		})
+		held[i].Position = to
+	}
+	if err := store.Advance(t.Context(), advance); err != nil {
+		t.Fatalf("Advance: %v", err)
+	}
+}
+
+// expectFenced checks that an advance is refused because of these slices.
+func expectFenced(t *testing.T, store eventstore.Subscriptions, advance eventstore.Advance, numbers ...int) {
+	t.Helper()
+	err := store.Advance(t.Context(), advance)
+	var fenced *eventstore.Fenced
+	if !errors.As(err, &fenced) || !errors.Is(err, eventstore.ErrFenced) {
+		t.Fatalf("Advance %+v: got %v, want a Fenced", advance, err)
+	}
+	slices.Sort(fenced.Slices)
+	same(t, "Fenced", eventstore.Fenced{Name: advance.Name, Slices: numbers}, *fenced)
+}
+
+// timeless returns positions without the times, once these are of now.
+func timeless(t *testing.T, positions []eventstore.Position, since time.Time) []eventstore.Position {
+	t.Helper()
+	for i := range positions {
+		// Another machine may keep the time.
+		if at := positions[i].UpdatedAt; at.Before(since.Add(-time.Minute)) || at.After(time.Now().Add(time.Minute)) {
+			t.Errorf("%s was updated at %v", positions[i].Name, at)
+		}
+		positions[i].UpdatedAt = time.Time{}
+	}
+	return positions
+}
+
+// anywhere is the position of a slice that a member holds.
+func anywhere(by eventstore.Share, slice eventstore.Slice) eventstore.Position {
+	return eventstore.Position{
+		Name: by.Name, Slice: slice.Number, Slices: by.Slices, Position: slice.Position, Epoch: slice.Epoch,
+		Member: by.Member, Address: by.Address,
+	}
+}
+
 var subscriptions = map[string]func(*testing.T, eventstore.Store){
-	"a new subscription begins at the beginning": func(t *testing.T, store eventstore.Store) {
-		claim := got(store.Claim(t.Context(), "projector/receipt"))(t)
-		same(t, "Claim", eventstore.Claim{Name: "projector/receipt", Position: 0, Epoch: claim.Epoch}, claim)
-		again := got(store.Claim(t.Context(), "projector/receipt"))(t)
-		same(t, "Claim", eventstore.Claim{Name: "projector/receipt", Position: 0, Epoch: claim.Epoch + 1}, again)
+	"slices move each by itself or together": func(t *testing.T, store eventstore.Store) {
+		before := time.Now()
+		b, a := joining("b", 1), joining("a", 3)
+		other := share(t, store, b).Slices
+		held := share(t, store, a).Slices
+		for _, to := range []uint64{3, 3, 10} {
+			advanceTo(t, store, "a", held[1:2], to)
+		}
+		advanceTo(t, store, "a", held[:2], 12)
+		share(t, store, leaving(b))
+		want := []eventstore.Position{anywhere(a, held[0]), anywhere(a, held[1]), anywhere(a, held[2]), anywhere(nobody, other[0])}
+		want[3].Name, want[3].Slices = "b", 1
+		same(t, "Positions", want, timeless(t, got(store.Positions(t.Context()))(t), before))
 	},
 
-	"a claim moves its subscription": func(t *testing.T, store eventstore.Store) {
-		before := time.Now()
-		other := got(store.Claim(t.Context(), "b"))(t)
-		claim := got(store.Claim(t.Context(), "a"))(t)
-		for _, to := range []uint64{3, 3, 10} {
-			if err := store.Advance(t.Context(), move(&claim, to)); err != nil {
-				t.Fatal(err)
-			}
+	"slices move all or none, and park only if they move": func(t *testing.T, store eventstore.Store) {
+		first := joining("saga", 4)
+		held := share(t, store, first).Slices
+		advanceTo(t, store, "saga", held, 5)
+		wrong := slices.Clone(held)
+		wrong[1].Epoch++
+		wrong[2].Position--
+		refused := advanceBy("saga", wrong, 3)
+		refused.Park = []eventstore.Parked{parkedAt(newKey("order"), 7)}
+		expectFenced(t, store, refused, 1, 2)
+		same(t, "Parked", []eventstore.Parked(nil), parkedIn(t, store, "saga"))
+		same(t, "Share", eventstore.Shared{Slices: held}, share(t, store, first))
+
+		accepted := advanceBy("saga", held, 3)
+		accepted.Park = refused.Park
+		if err := store.Advance(t.Context(), accepted); err != nil {
+			t.Fatal(err)
 		}
-		positions := got(store.Positions(t.Context()))(t)
-		for i := range positions {
-			if positions[i].UpdatedAt.Before(before.Add(-time.Second)) || positions[i].UpdatedAt.After(time.Now().Add(time.Second)) {
-				t.Errorf("%s was updated at %v", positions[i].Name, positions[i].UpdatedAt)
-			}
-			positions[i].UpdatedAt = time.Time{}
-		}
-		want := []eventstore.Position{
-			{Name: "a", Position: 10, Epoch: claim.Epoch}, {Name: "b", Position: 0, Epoch: other.Epoch},
-		}
-		same(t, "Positions", want, positions)
+		same(t, "Parked", within("saga", accepted.Park...), parkedIn(t, store, "saga"))
 	},
 
 	"whoever has been replaced moves nothing": func(t *testing.T, store eventstore.Store) {
-		old := got(store.Claim(t.Context(), "saga"))(t)
-		if err := store.Advance(t.Context(), move(&old, 5)); err != nil {
-			t.Fatal(err)
-		}
-		current := got(store.Claim(t.Context(), "saga"))(t)
-		same(t, "Claim", eventstore.Claim{Name: "saga", Position: 5, Epoch: old.Epoch + 1}, current)
-		unknown := eventstore.Claim{Name: "unknown", Epoch: 1}
-		wrongPlace := eventstore.Claim{Name: "saga", Epoch: current.Epoch, Position: 4}
-		future := eventstore.Claim{Name: "saga", Epoch: current.Epoch + 1, Position: 5}
-		for _, claim := range []eventstore.Claim{old, unknown, wrongPlace, future} {
-			refused := move(&claim, 9)
+		old, current := joining("saga", 1), joining("saga", 1)
+		was := share(t, store, old).Slices
+		advanceTo(t, store, "saga", was, 5)
+		share(t, store, leaving(old))
+		is := share(t, store, current).Slices
+		future := slices.Clone(is)
+		future[0].Epoch++
+		elsewhere := slices.Clone(is)
+		elsewhere[0].Position = 4
+		beyond := slices.Clone(is)
+		beyond[0].Number = 1
+		for _, wrong := range [][]eventstore.Slice{was, future, elsewhere, beyond} {
+			refused := advanceBy("saga", wrong, 4)
 			refused.Park = []eventstore.Parked{parkedAt(newKey("order"), 9)}
-			if err := store.Advance(t.Context(), refused); !errors.Is(err, eventstore.ErrFenced) {
-				t.Errorf("%+v: got %v, want ErrFenced", claim, err)
-			}
-			same(t, "Parked", []eventstore.Parked(nil), got(store.Parked(t.Context(), claim.Name, 0, 10))(t))
+			expectFenced(t, store, refused, wrong[0].Number)
 		}
-		if err := store.Advance(t.Context(), move(&current, 6)); err != nil {
-			t.Errorf("the current claim: %v", err)
-		}
+		unknown := advanceBy("unknown", is, 4)
+		expectFenced(t, store, unknown, 0)
+		same(t, "Parked", []eventstore.Parked(nil), parkedIn(t, store, ""))
+		advanceTo(t, store, "saga", is, 6)
 	},
-}
-
-// move returns an advance of a claim and moves the claim along.
-func move(claim *eventstore.Claim, to uint64) eventstore.Advance {
-	from := claim.Position
-	claim.Position = to
-	return eventstore.Advance{Name: claim.Name, Epoch: claim.Epoch, From: from, To: to}
-}
-
-// parkedAt returns a command's events that could not be handled.
-func parkedAt(key book.Key, position uint64) eventstore.Parked {
-	return eventstore.Parked{
-		Position: position, Key: key, Sequence: uint32(position), Attempts: 3, Reason: "schlägt fehl ✗",
-		State: eventstore.StateParked, FirstAt: created, LastAt: created.Add(time.Minute),
-	}
-}
-
-// within returns parked events as a subscription lists them.
-func within(subscription string, parked ...eventstore.Parked) []eventstore.Parked {
-	for i := range parked {
-		parked[i].Subscription = subscription
-	}
-	return parked
-}
-
-var parking = map[string]func(*testing.T, eventstore.Store){
-	"parked events are listed, page by page, until they are decided": func(t *testing.T, store eventstore.Store) {
-		first, second := newKey("order"), newKey("customer")
-		one, two, three := parkedAt(first, 2), parkedAt(second, 4), parkedAt(first, 7)
-		three.Attempts, three.Reason = 0, "waits behind position 2"
-		claim := got(store.Claim(t.Context(), "saga"))(t)
-		advance := move(&claim, 7)
-		advance.Park = []eventstore.Parked{one, two, three}
-		if err := store.Advance(t.Context(), advance); err != nil {
-			t.Fatal(err)
-		}
-		same(t, "Parked", within("saga", one, two, three), got(store.Parked(t.Context(), "saga", 0, 10))(t))
-		same(t, "the first page", within("saga", one, two), got(store.Parked(t.Context(), "saga", 0, 2))(t))
-		same(t, "the second page", within("saga", three), got(store.Parked(t.Context(), "saga", 4, 2))(t))
-		same(t, "another subscription", []eventstore.Parked(nil), got(store.Parked(t.Context(), "other", 0, 10))(t))
-
-		if err := store.SetParked(t.Context(), "saga", 2, eventstore.StateResolved); err != nil {
-			t.Fatal(err)
-		}
-		same(t, "after a resolution", within("saga", two, three), got(store.Parked(t.Context(), "saga", 0, 10))(t))
-		if err := store.SetParked(t.Context(), "saga", 7, eventstore.StateSkipped); err != nil {
-			t.Fatal(err)
-		}
-		same(t, "after a skip", within("saga", two), got(store.Parked(t.Context(), "saga", 0, 10))(t))
-	},
-
-	"an aggregate is blocked while it has parked events": func(t *testing.T, store eventstore.Store) {
-		first, second := newKey("order"), newKey("customer")
-		claim := got(store.Claim(t.Context(), "saga"))(t)
-		advance := move(&claim, 7)
-		advance.Park = []eventstore.Parked{parkedAt(first, 2), parkedAt(first, 3), parkedAt(second, 4)}
-		if err := store.Advance(t.Context(), advance); err != nil {
-			t.Fatal(err)
-		}
-		check := func(want ...book.Key) {
-			t.Helper()
-			same(t, "Blocked", keySet(want), keySet(got(store.Blocked(t.Context(), "saga"))(t)))
-		}
-		check(first, second)
-		decide := func(position uint64, state eventstore.State) {
-			t.Helper()
-			if err := store.SetParked(t.Context(), "saga", position, state); err != nil {
-				t.Fatal(err)
-			}
-		}
-		decide(2, eventstore.StateResolved)
-		check(first, second)
-		decide(3, eventstore.StateSkipped)
-		check(second)
-		decide(2, eventstore.StateParked)
-		check(first, second)
-		same(t, "another subscription", []book.Key(nil), got(store.Blocked(t.Context(), "other"))(t))
-	},
-
-	"parking again keeps the time of the first failure": func(t *testing.T, store eventstore.Store) {
-		parked := parkedAt(newKey("order"), 2)
-		claim := got(store.Claim(t.Context(), "saga"))(t)
-		for i := range 3 {
-			parked.Attempts, parked.Reason = 3+i, "still"
-			parked.LastAt = created.Add(time.Duration(i) * time.Hour)
-			again := parked
-			again.FirstAt = parked.LastAt
-			advance := move(&claim, 2)
-			advance.Park = []eventstore.Parked{again}
-			if err := store.Advance(t.Context(), advance); err != nil {
-				t.Fatal(err)
-			}
-		}
-		same(t, "Parked", within("saga", parked), got(store.Parked(t.Context(), "saga", 0, 10))(t))
-	},
-
-	"what is not parked cannot be decided": func(t *testing.T, store eventstore.Store) {
-		for _, name := range []string{"saga", "unknown"} {
-			err := store.SetParked(t.Context(), name, 1, eventstore.StateSkipped)
-			if !errors.Is(err, eventstore.ErrNotParked) {
-				t.Errorf("got %v, want ErrNotParked", err)
-			}
-		}
-	},
-}
-
-func keySet(keys []book.Key) map[book.Key]bool {
-	set := make(map[book.Key]bool)
-	for _, key := range keys {
-		set[key] = true
-	}
-	return set
 }

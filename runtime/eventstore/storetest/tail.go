@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +22,9 @@ var concurrency = map[string]func(*testing.T, eventstore.Store){
 			t.Error(err)
 		}
 	},
-	"concurrent appends and reads take effect one after the other": linearizable,
+	"concurrent appends and reads take effect one after the other": func(t *testing.T, store eventstore.Store) {
+		linearizable(t, store)
+	},
 }
 
 // followedLog is what the tail test needs of a store.
@@ -43,12 +47,14 @@ func followed(ctx context.Context, log followedLog, writers, commands int) error
 	for w := range writers {
 		work.Go(func() error { return acknowledged.write(workCtx, log, keys, w, commands) })
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	done := make(chan struct{})
 	seen := make([][]eventstore.Event, 4)
 	var follow errgroup.Group
 	for i := range seen {
 		follow.Go(func() (err error) {
-			seen[i], err = tail(ctx, log, done, []int{1, 3, 20, 500}[i])
+			seen[i], err = tail(ctx, log, done, &acknowledged, []int{1, 3, 20, 500}[i])
 			return err
 		})
 	}
@@ -62,10 +68,10 @@ func followed(ctx context.Context, log followedLog, writers, commands int) error
 }
 
 // tail follows a log until it has been told that nothing more comes and has
-// read to the end.
-func tail(ctx context.Context, log followedLog, done <-chan struct{}, limit int) ([]eventstore.Event, error) {
+// read everything that was confirmed.
+func tail(ctx context.Context, log followedLog, done <-chan struct{}, acknowledged *acknowledgements, limit int) ([]eventstore.Event, error) {
 	var seen []eventstore.Event
-	after, finished := uint64(0), false
+	after, last := uint64(0), uint64(math.MaxUint64)
 	for {
 		changed := log.Changed()
 		for after < log.Head() {
@@ -79,13 +85,13 @@ func tail(ctx context.Context, log followedLog, done <-chan struct{}, limit int)
 			seen = append(seen, page...)
 			after = page[len(page)-1].Position
 		}
-		if finished {
+		if after >= last {
 			return seen, nil
 		}
 		select {
 		case <-changed:
 		case <-done:
-			finished = true
+			done, last = nil, acknowledged.last()
 		case <-ctx.Done():
 			return seen, ctx.Err()
 		}
@@ -131,6 +137,16 @@ func (a *acknowledgements) add(last uint64, request eventstore.Append) {
 		a.by = make(map[uint64]eventstore.Append)
 	}
 	a.by[last] = request
+}
+
+func (a *acknowledgements) last() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := uint64(0)
+	for position := range a.by {
+		last = max(last, position)
+	}
+	return last
 }
 
 // compare says where what a follower saw differs from what was confirmed.
