@@ -48,6 +48,8 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build angz: %v\n%s", err, output)
 		return 1
 	}
+	defer postgres.Close()
+	defer rabbit.Close()
 	return m.Run()
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -64,7 +65,15 @@ func (f *failures) String() string {
 // steady is one client with an aggregate of its own.
 type steady struct {
 	name string
-	sent int // acknowledged commands; the next one carries this number
+	sent atomic.Int64 // acknowledged commands; the next one carries this number
+}
+
+// acknowledged returns how many commands have been acknowledged so far.
+func (l *load) acknowledged() (total int64) {
+	for _, client := range l.writers {
+		total += client.sent.Load()
+	}
+	return total
 }
 
 // startLoad sends commands for new aggregates until settle.
@@ -89,14 +98,15 @@ func (p *plant) startLoad(name string, clients int) *load {
 func (s *steady) work(ctx context.Context, gateways []pb.AggregateCoordinatorClient, failed *failures) {
 	for turn := 0; ctx.Err() == nil; turn++ {
 		call, cancel := context.WithTimeout(ctx, 20*time.Second)
-		_, err := gateways[(turn+s.sent)%len(gateways)].Handle(call, &pb.CommandBook{
+		number := s.sent.Load()
+		_, err := gateways[(turn+int(number))%len(gateways)].Handle(call, &pb.CommandBook{
 			Cover:          &pb.Cover{Domain: "source", AggregateId: s.name},
-			Pages:          []*pb.CommandPage{{Command: &anypb.Any{TypeUrl: "e2e.Do", Value: fmt.Appendf(nil, "%d", s.sent)}}},
-			AutoResequence: true, IdempotencyKey: strconv.Itoa(s.sent),
+			Pages:          []*pb.CommandPage{{Command: &anypb.Any{TypeUrl: "e2e.Do", Value: fmt.Appendf(nil, "%d", number)}}},
+			AutoResequence: true, IdempotencyKey: strconv.FormatInt(number, 10),
 		})
 		cancel()
 		if err == nil {
-			s.sent++
+			s.sent.Add(1)
 			turn = -1
 			continue
 		}
@@ -118,10 +128,9 @@ func (p *plant) settle(l *load) {
 	conn := dialLocal(p.t, p.of("gateway")[0].port)
 	defer conn.Close()
 	query := pb.NewEventQueryClient(conn)
-	acknowledged := 0
+	acknowledged := l.acknowledged()
 	var lines []string
 	for _, client := range l.writers {
-		acknowledged += client.sent
 		lines = append(lines, p.settleWriter(query, client)...)
 	}
 	p.t.Logf("%d commands were acknowledged; clients were told:\n%s", acknowledged, &l.failures)
@@ -137,8 +146,9 @@ func (p *plant) settleWriter(query pb.EventQueryClient, client *steady) []string
 	p.t.Helper()
 	root := book.Root("source", client.name)
 	stored := storedPayloads(p.t, query, "source", root[:])
-	if len(stored) < client.sent || len(stored) > client.sent+1 {
-		p.t.Errorf("%s: %d commands were acknowledged, %d are stored", client.name, client.sent, len(stored))
+	sent := int(client.sent.Load())
+	if len(stored) < sent || len(stored) > sent+1 {
+		p.t.Errorf("%s: %d commands were acknowledged, %d are stored", client.name, sent, len(stored))
 	}
 	var copies []string
 	for n, payload := range stored {

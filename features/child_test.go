@@ -62,7 +62,9 @@ func startChild(binary string, words, environ []string) (*child, error) {
 // listen reads the child's log until the child has ended.
 func (c *child) listen(log io.ReadCloser) {
 	defer log.Close()
+	ready := sync.OnceFunc(func() { close(c.ready) })
 	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 16<<20) // a line that does not fit would hold the child up
 	for lines.Scan() {
 		line := struct{ Msg, Address string }{}
 		_ = json.Unmarshal(lines.Bytes(), &line) // the end of a child that broke down is no JSON
@@ -73,7 +75,7 @@ func (c *child) listen(log io.ReadCloser) {
 		}
 		c.mu.Unlock()
 		if strings.HasPrefix(line.Msg, "ready") {
-			close(c.ready)
+			ready()
 		}
 	}
 }

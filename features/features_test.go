@@ -1,7 +1,7 @@
 // Package features_test runs the acceptance tests: what angz promises, in plain
-// sentences, checked against the real runtime. Every scenario has a node of its
-// own on a database file of its own, clients on TCP, and stand-ins for the
-// user's services on Unix sockets.
+// sentences, checked against the real runtime, in one process and as it runs in
+// production. Every scenario has an angz of its own on a database of its own,
+// clients on TCP, and stand-ins for the user's services on Unix sockets.
 package features_test
 
 import (
@@ -13,6 +13,8 @@ import (
 	"github.com/cucumber/godog"
 )
 
+// The two ways to run angz are tried one after the other, because each of them
+// keeps the machine busy, and servers start while the first one runs.
 func TestFeatures(t *testing.T) {
 	run(t, together{}, "~@wip")
 }

@@ -103,17 +103,16 @@ func (s separate) start(w *world) (system, error) {
 	for _, projector := range w.projectors {
 		tiers[2] = append(tiers[2], "projector "+projector.name)
 	}
+	p.tiers = make([][]*child, len(tiers))
 	environ := w.environ()
-	for _, tier := range tiers {
-		var children []*child
+	for i, tier := range tiers {
 		for _, words := range tier {
 			started, err := startChild(s.binary, strings.Fields(words), environ)
 			if err != nil {
 				return nil, errors.Join(err, p.stop())
 			}
-			children = append(children, started)
+			p.tiers[i] = append(p.tiers[i], started)
 		}
-		p.tiers = append(p.tiers, children)
 	}
 	for _, one := range p.all() {
 		if err := one.awaitReady(); err != nil {

@@ -66,7 +66,14 @@ func (w *world) execute(who, name, aggregate, rest string) error {
 	})
 }
 
+// subscribe opens a subscription. One that is not read gets a witness, which
+// knows what the other was sent.
 func (w *world) subscribe(who, correlation, unread string) error {
+	if unread != "" {
+		if err := w.subscribe(witness(who), correlation, ""); err != nil {
+			return err
+		}
+	}
 	conn, err := w.door("stream")
 	if err != nil {
 		return err
@@ -145,12 +152,42 @@ func (w *world) leave(who string) error {
 	return nil
 }
 
+// beginToRead lets a client read after everything there is has been sent to it.
 func (w *world) beginToRead(who string) error {
 	s, err := w.stream(who)
-	if err == nil {
-		close(s.read)
+	if err != nil {
+		return err
 	}
-	return err
+	seen, err := w.stream(witness(who))
+	if err != nil {
+		return err
+	}
+	if err := w.until(func() error { return seen.complete(w.system.Head(w.ctx)) }); err != nil {
+		return err
+	}
+	close(s.read)
+	return nil
+}
+
+// witness names the client that subscribes beside another one.
+func witness(who string) string { return fmt.Sprintf(`client "the witness of %s"`, client(who)) }
+
+// complete says what is missing until a stream has delivered the log's last book,
+// or was cut off because it could not follow either.
+func (s *streamed) complete(head uint64, err error) error {
+	if err != nil {
+		return err
+	}
+	select {
+	case <-s.ended:
+		return nil
+	default:
+	}
+	books := s.so()
+	if len(books) == 0 || books[len(books)-1].Position < head {
+		return fmt.Errorf("%d books have been sent", len(books))
+	}
+	return nil
 }
 
 // delivers waits until the stream has delivered these events and no others.

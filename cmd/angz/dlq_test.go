@@ -184,8 +184,6 @@ last_at: "2026-01-31T12:01:00Z"
 			Code: 2, Err: "error: --note is missing: say why the events are given up, such as --note 'order was a test'\n"}},
 		"skip what is not there": {args: []string{"skip", "nobody", "--all", "--note", "x"}, want: seen{
 			Code: 1, Err: "refused: no dead letters that wait are selected: see \"angz dlq list\" (NOT_FOUND)\n"}},
-		"a word that is none": {args: []string{"retries"}, want: seen{
-			Code: 2, Err: "error: there is no command \"retries\"; did you mean \"retry\"?\nsee \"angz dlq --help\"\n"}},
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
@@ -244,14 +242,15 @@ func consumer(t *testing.T, fails map[uint64]string) func(*sqlite.Store) {
 		if err != nil {
 			t.Error(err)
 		}
-		stopped := map[book.Key]bool{}
+		stopped := map[string]bool{}
 		for _, letter := range letters {
-			if stopped[letter.Key] {
+			lane := letter.Subscription + " " + letter.Key.String()
+			if stopped[lane] {
 				continue
 			}
 			decision := eventstore.Decision{Subscription: letter.Subscription, Position: letter.Position, To: eventstore.StateResolved, Attempts: 1}
 			if reason, fail := fails[letter.Position]; fail {
-				stopped[letter.Key], decision.To, decision.Reason = true, eventstore.StateParked, reason
+				stopped[lane], decision.To, decision.Reason = true, eventstore.StateParked, reason
 			}
 			if err := store.Decide(t.Context(), decision); err != nil {
 				t.Error(err)
@@ -313,7 +312,7 @@ func TestTablesFit(t *testing.T) {
 		0: "COMPONENT          POSITION  AGGREGATE       EVENT   TRIED  STATE   LAST  REASON\n" +
 			"projector/receipt  12345     order b1019e12  3 Paid  2      parked  3m    ein Grund, der viel zu lang für eine Zeile ist, und noch länger\n",
 		100: "COMPONENT          POSITION  AGGREGATE       EVENT   TRIED  STATE   LAST  REASON\n" +
-			"projector/receipt  12345     order b1019e12  3 Paid  2      parked  3m    ein Grund, der viel zu lan…\n",
+			"projector/receipt  12345     order b1019e12  3 Paid  2      parked  3m    ein Grund, der viel zu la…\n",
 		40: "COMPONENT          POSITION  AGGREGATE       EVENT   TRIED  STATE   LAST  REASON\n" +
 			"projector/receipt  12345     order b1019e12  3 Paid  2      parked  3m    ein Grund, der viel…\n",
 	} {

@@ -24,6 +24,16 @@ type streams struct {
 	environ  []string
 }
 
+// lookup returns the value of a variable, as os.LookupEnv does.
+func (s streams) lookup(name string) (value string, set bool) {
+	for _, variable := range s.environ {
+		if text, found := strings.CutPrefix(variable, name+"="); found {
+			value, set = text, true
+		}
+	}
+	return value, set
+}
+
 // usageError is a mistake in how angz was called or configured. It ends the
 // process with exitUsage.
 type usageError struct{ error }
@@ -65,6 +75,7 @@ func newRootCommand(s streams) *cobra.Command {
 		newSendCommand(s),
 		newEventsCommand(s),
 		newDeadLettersCommand(s),
+		newMigrateCommand(s),
 		newConfigCommand(s),
 		newVersionCommand(s),
 	)

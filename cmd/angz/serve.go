@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -127,8 +128,34 @@ func (o *serveOptions) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return usageError{fmt.Errorf("log: %w", err)}
 	}
+	telemetry, err := startTelemetry(ctx, s, loaded, "angz-"+o.role, logger)
+	if err != nil {
+		return usageError{err}
+	}
+	err = o.open(ctx, s, loaded, logger, telemetry)
+	// What the last calls had to tell is sent even while the process is stopped.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSpans)
+	defer cancel()
+	if failed := telemetry.Shutdown(last); failed != nil {
+		logger.Warn("the last traces could not be sent", "error", failed)
+	}
+	return err
+}
+
+// lastSpans is how long the traces of the last calls may take to be sent.
+const lastSpans = 3 * time.Second
+
+// startTelemetry traces and counts as the configuration and the environment say.
+func startTelemetry(ctx context.Context, s streams, c *config.Config, service string, logger *slog.Logger) (*observe.Telemetry, error) {
+	return observe.Start(ctx, observe.TelemetryOptions{
+		Service: service, Version: thisBuild().Version, Exporter: c.Tracing.Exporter, Endpoint: c.Tracing.Endpoint,
+		Sample: 1 / float64(c.Tracing.OneIn), Lookup: s.lookup, Console: s.err, Logger: observe.Component(logger, "telemetry"),
+	})
+}
+
+func (o *serveOptions) open(ctx context.Context, s streams, loaded *config.Config, logger *slog.Logger, telemetry *observe.Telemetry) error {
 	opened, err := node.Open(ctx, node.Options{
-		Config: loaded, Role: o.role, Name: o.name, Logger: logger, Events: s.out, Color: bool(newPainter(s.out, s.environ)),
+		Config: loaded, Role: o.role, Name: o.name, Logger: logger, Telemetry: telemetry, Events: s.out, Color: bool(newPainter(s.out, s.environ)),
 	})
 	if err != nil && ctx.Err() != nil {
 		return nil // stopped while it waited for its database

@@ -100,5 +100,5 @@ func storedAnyway(events *pb.EventBook, follower *Follower, err error) error {
 	said := failed.Proto()             // a copy; it keeps the details
 	said.Message = fmt.Sprintf("the events %d to %d of %s are stored, but %s %s has not handled them: %s",
 		book.First(events), book.Last(events), key, kind, follower.Name, failed.Message())
-	return status.FromProto(said).Err()
+	return rpcerr.Stored(status.FromProto(said).Err())
 }

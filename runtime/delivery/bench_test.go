@@ -2,13 +2,16 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -16,18 +19,60 @@ import (
 	"github.com/angz-dev/angz/runtime/delivery"
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/eventstore/sqlite"
+	"github.com/angz-dev/angz/runtime/transport"
 )
 
 // BenchmarkCatchUp measures how fast a component that is far behind gets through
-// the log, one event a command, over 10,000 aggregates and a service that does
-// nothing. Run it with -benchtime 1000000x for what a night leaves behind.
+// the log, one event a command and a call, over 10,000 aggregates and a service
+// that does nothing: in the same place, and over a Unix socket. Run it with
+// -benchtime 1000000x for what a night leaves behind.
 func BenchmarkCatchUp(b *testing.B) {
 	for _, slices := range []int{1, 16} {
-		b.Run(fmt.Sprintf("slices=%d", slices), func(b *testing.B) { catchUp(b, slices) })
+		b.Run(fmt.Sprintf("slices=%d/service=none", slices), func(b *testing.B) {
+			catchUp(b, slices, func(context.Context, *pb.EventBook) error { return nil })
+		})
+		b.Run(fmt.Sprintf("slices=%d/service=socket", slices), func(b *testing.B) {
+			client := idleService(b)
+			catchUp(b, slices, func(ctx context.Context, events *pb.EventBook) error {
+				_, err := client.Handle(ctx, events)
+				return err
+			})
+		})
 	}
 }
 
-func catchUp(b *testing.B, slices int) {
+// idle is a projector's service that does nothing.
+type idle struct {
+	pb.UnimplementedProjectorServer
+}
+
+func (idle) Handle(context.Context, *pb.EventBook) (*pb.Projection, error) {
+	return &pb.Projection{}, nil
+}
+
+func idleService(b *testing.B) pb.ProjectorClient {
+	listener, err := net.Listen("unix", b.TempDir()+"/s")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := grpc.NewServer()
+	pb.RegisterProjectorServer(server, idle{})
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	conn, err := transport.Dial("unix:"+listener.Addr().String(), transport.DialOptions{Name: "the service"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		server.Stop()
+		if err := errors.Join(<-ended, conn.Close()); err != nil {
+			b.Error(err)
+		}
+	})
+	return pb.NewProjectorClient(conn)
+}
+
+func catchUp(b *testing.B, slices int, call func(context.Context, *pb.EventBook) error) {
 	store, err := sqlite.Open(b.Context(), sqlite.Options{Path: b.TempDir() + "/events.db"})
 	if err != nil {
 		b.Fatal(err)
@@ -40,7 +85,10 @@ func catchUp(b *testing.B, slices int) {
 	defer road.Close()
 	consumer := delivery.New(delivery.Options[struct{}]{
 		Name: "projector/bench", Store: store, Bus: road, Slices: slices,
-		Handle: func(context.Context, *pb.EventBook) (struct{}, error) {
+		Handle: func(ctx context.Context, events *pb.EventBook) (struct{}, error) {
+			if err := call(ctx, events); err != nil {
+				return struct{}{}, err
+			}
 			if handled.Add(1) == int64(b.N) {
 				close(done)
 			}

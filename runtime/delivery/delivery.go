@@ -57,6 +57,10 @@ type Options[R any] struct {
 	// about the events: such calls are repeated without limit.
 	Absent func(error) bool
 
+	// Aside is the name under which Handle leaves dead letters with a *Park, if
+	// those that somebody wants retried are to be handled again; see Anew.
+	Aside string
+
 	// Slices is into how many slices the subscription is divided: as many
 	// instances at most share the work; 1.
 	Slices int
@@ -141,6 +145,7 @@ type Consumer[R any] struct {
 	refollow context.CancelFunc // makes it
 	lanes    map[book.Key]*lane[R]
 	blocked  map[book.Key]*poison
+	asides   map[uint64]*aside   // under Options.Aside, by position, that are being retried
 	left     map[book.Key][]left // of events still to come from the log, in order
 	stopping bool
 }
@@ -169,6 +174,7 @@ func New[R any](options Options[R]) *Consumer[R] {
 		changed: make(chan struct{}),
 		lanes:   map[book.Key]*lane[R]{},
 		blocked: map[book.Key]*poison{},
+		asides:  map[uint64]*aside{},
 		left:    map[book.Key][]left{},
 	}
 }

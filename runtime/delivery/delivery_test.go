@@ -35,7 +35,13 @@ type world struct {
 
 func newWorld(t *testing.T, lossy func(bus.Publisher) bus.Publisher) *world {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "events.db"), CorrelationIndex: true})
+	return newWorldIn(t, filepath.Join(t.TempDir(), "events.db"), lossy)
+}
+
+// newWorldIn returns a world over a file, or in memory without one.
+func newWorldIn(t *testing.T, path string, lossy func(bus.Publisher) bus.Publisher) *world {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: path, CorrelationIndex: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func (c *Consumer[R]) hand(ctx context.Context, key book.Key, events *pb.EventBo
 		if address == "" || c.options.Forward == nil || forwarded(ctx) {
 			return value, ErrElsewhere
 		}
-		value, err = c.options.Forward(metadata.AppendToOutgoingContext(ctx, forwardedKey, "1"), address, events)
+		value, err = c.options.Forward(ToPeer(ctx), address, events)
 		if c.options.Absent(err) {
 			err = ErrElsewhere // it has gone, and its slices go to another one
 		}
@@ -111,6 +111,11 @@ func (c *Consumer[R]) addressOf(number int) string {
 // forwardedKey is the metadata of a call that another instance has passed on, so
 // that no call goes round in circles.
 const forwardedKey = "angzarr-forwarded"
+
+// ToPeer marks the calls made with a context as passed on.
+func ToPeer(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, forwardedKey, "1")
+}
 
 func forwarded(ctx context.Context) bool {
 	return len(metadata.ValueFromIncomingContext(ctx, forwardedKey)) > 0
@@ -253,10 +258,4 @@ func parkedAt(parked eventstore.Parked, subscription string, events *pb.EventBoo
 	parked.Position, parked.Sequence = events.Position, book.First(events)
 	parked.State = eventstore.StateParked
 	return &parked
-}
-
-// Forwarded marks a context as that of a call that another instance has passed
-// on, for tests and for transports that carry no metadata.
-func Forwarded(ctx context.Context) context.Context {
-	return metadata.NewIncomingContext(ctx, metadata.Pairs(forwardedKey, "1"))
 }

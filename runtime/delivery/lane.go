@@ -25,7 +25,8 @@ type lane[R any] struct {
 }
 
 // job is one book to be handled, from the log (entry set) or from a caller of
-// Deliver (reply set).
+// Deliver (reply set); or a dead letter that was left aside (aside set); or, with
+// none of them, those that block the aggregate.
 type job[R any] struct {
 	slice    *slice
 	events   *pb.EventBook
@@ -33,6 +34,7 @@ type job[R any] struct {
 	ctx      context.Context //nolint:containedctx // the caller's, for one job only
 	received uint64          // what had been received from the log before this job
 	reply    chan answer[R]
+	aside    *eventstore.Parked // a dead letter that blocks nothing, to be handled anew
 }
 
 type answer[R any] struct {
@@ -118,6 +120,8 @@ func (c *Consumer[R]) do(key book.Key, job *job[R]) {
 			err = ErrElsewhere // it was lost under the call
 		}
 		job.reply <- answer[R]{value, err}
+	case job.aside != nil:
+		c.retryAside(key, job)
 	case job.entry == nil:
 		c.retryLetters(key, job.slice)
 	case c.isBlocked(key):

@@ -39,7 +39,7 @@ func (c *Consumer[R]) keepHeeding(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		switch err := c.heed(ctx); {
+		switch err := errors.Join(c.heed(ctx), c.heedAside(ctx)); {
 		case err == nil || ctx.Err() != nil:
 		case passing(err):
 			c.options.Logger.Debug("decisions about dead letters could not be read, trying again", "component", c.options.Name, "error", err)

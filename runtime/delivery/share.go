@@ -233,9 +233,7 @@ func (c *Consumer[R]) takeOver(ctx context.Context, fresh []eventstore.Slice) er
 	}
 	c.announce()
 	c.restart()
-	if len(blocked) > 0 {
-		c.Decided() // what was decided under the former holder
-	}
+	c.Decided() // which somebody may have done under the former holder
 	return nil
 }
 

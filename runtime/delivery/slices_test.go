@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -30,6 +31,8 @@ type fleet struct {
 	handled map[book.Key][]uint32 // numbers by aggregate, over all instances
 	by      map[string]int        // calls by instance
 	running map[book.Key]string   // who has an aggregate in hand now
+	takes   time.Duration         // of a call
+	pace    time.Duration         // between events of an aggregate
 }
 
 // inBubble runs a test with a fleet.
@@ -37,7 +40,10 @@ func inBubble(t *testing.T, test func(f *fleet)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		test(&fleet{world: newWorld(t, nil), handled: map[book.Key][]uint32{}, by: map[string]int{}, running: map[book.Key]string{}})
+		test(&fleet{
+			world: newWorldIn(t, "", nil), handled: map[book.Key][]uint32{}, by: map[string]int{}, running: map[book.Key]string{},
+			takes: time.Millisecond, pace: 5 * time.Millisecond,
+		})
 	})
 }
 
@@ -77,7 +83,7 @@ func (f *fleet) work(ctx context.Context, name string, events *pb.EventBook) err
 	f.running[key] = name
 	f.mu.Unlock()
 	select {
-	case <-time.After(time.Millisecond):
+	case <-time.After(f.takes):
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -136,7 +142,7 @@ func (f *fleet) feed(from, to uint32) {
 		for _, key := range orders() {
 			f.append(key, number, "A")
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(f.pace)
 	}
 }
 
@@ -275,10 +281,11 @@ func (w *weak) Parked(ctx context.Context, query eventstore.ParkedQuery) ([]even
 
 func TestInstancesComeAndGoUnderLoadAndNothingComesTwice(t *testing.T) {
 	inBubble(t, func(f *fleet) {
+		f.takes, f.pace = 80*time.Millisecond, 120*time.Millisecond
 		fed := make(chan struct{})
 		go func() {
 			defer close(fed)
-			f.feed(0, 1000)
+			f.feed(0, 250) // for 30 s
 		}()
 		_, stopOne := f.run(f.instance("one").Options)
 		f.awaitHolders(map[string]int{"one": 8})
@@ -291,8 +298,13 @@ func TestInstancesComeAndGoUnderLoadAndNothingComesTwice(t *testing.T) {
 		f.awaitHolders(map[string]int{"one": 4, "two": 4})
 		stopOne()
 		f.awaitHolders(map[string]int{"two": 8})
+		select {
+		case <-fed:
+			f.Error("the load was over before the instances had come and gone")
+		default:
+		}
 		<-fed
-		f.complete(1000, false)
+		f.complete(250, false)
 		for name, count := range f.calls() {
 			if count < 100 {
 				f.Errorf("%s was called %d times only", name, count)
@@ -495,7 +507,7 @@ func (p peers) forward(ctx context.Context, address string, events *pb.EventBook
 	if peer == nil {
 		return "", errAbsent
 	}
-	return peer.Deliver(delivery.Forwarded(ctx), events)
+	return peer.Deliver(arrived(ctx), events)
 }
 
 func TestABookHandedToTheWrongInstanceReachesTheRightOne(t *testing.T) {
@@ -552,7 +564,7 @@ func TestAForwardedBookIsNotForwardedAgain(t *testing.T) {
 			return "", nil
 		}
 		consumer, _ := f.run(two.Options)
-		_, err := consumer.Deliver(delivery.Forwarded(f.Context()), f.append(key("order", 1), 0, "A"))
+		_, err := consumer.Deliver(arrived(f.Context()), f.append(key("order", 1), 0, "A"))
 		if !errors.Is(err, delivery.ErrElsewhere) {
 			f.Errorf("got %v, want ErrElsewhere", err)
 		}
@@ -566,7 +578,7 @@ func TestInstancesThatSendEachOtherABookGiveUpWithTheCaller(t *testing.T) {
 		i := f.instance("one")
 		i.Forward = func(ctx context.Context, _ string, events *pb.EventBook) (string, error) {
 			calls++
-			return one.Deliver(delivery.Forwarded(ctx), events) // as if the address were old
+			return one.Deliver(arrived(ctx), events) // as if the address were old
 		}
 		f.run(f.instance("two").Options)
 		f.awaitHolders(map[string]int{"two": 8})
@@ -611,4 +623,10 @@ func TestWhatAnotherInstanceHandledInBetweenIsNotRepeated(t *testing.T) {
 			f.Error(diff)
 		}
 	})
+}
+
+// arrived returns the context with which a call arrives at a peer.
+func arrived(ctx context.Context) context.Context {
+	sent, _ := metadata.FromOutgoingContext(delivery.ToPeer(ctx))
+	return metadata.NewIncomingContext(ctx, sent)
 }

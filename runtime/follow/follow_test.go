@@ -348,6 +348,19 @@ func TestLiveLeavesNothingOnTheBusUnderAName(t *testing.T) {
 	}
 }
 
+func TestLiveMayBeStoppedWhileThereIsNoBus(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	live := follow.Live{Name: "log", Bus: subscriber(func(ctx context.Context, _ string) (bus.Subscription, error) {
+		cancel()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}), Log: &memoryLog{}, Logger: slog.New(slog.DiscardHandler)}
+	if err := live.Run(ctx, func(*pb.EventBook) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
 type subscriber func(context.Context, string) (bus.Subscription, error)
 
 func (s subscriber) Subscribe(ctx context.Context, name string) (bus.Subscription, error) {

@@ -28,7 +28,7 @@ func (l Live) Run(ctx context.Context, handle func(*pb.EventBook) error) error {
 	// Read before subscribing: what is appended in between comes from the log.
 	from := l.Log.Head()
 	subscription, err := l.Bus.Subscribe(ctx, "")
-	if ctx.Err() != nil && err != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil // stopped before the bus was there
 	}
 	if err != nil {

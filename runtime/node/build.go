@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/admin"
 	"github.com/angz-dev/angz/runtime/aggregate"
 	"github.com/angz-dev/angz/runtime/business"
 	"github.com/angz-dev/angz/runtime/config"
@@ -47,6 +48,7 @@ func (n *Node) build() error {
 	}
 	n.watchStore()
 	n.buildReaders()
+	n.buildAdmin()
 	if err := n.buildFollowers(); err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func (n *Node) buildReaders() {
 		n.queries = query.New(query.Options{Store: n.store, MaxMessageBytes: n.config.Limits.MaxMessageBytes})
 	}
 	if n.parts.stream {
-		n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Logger: observe.Component(n.logger, "stream")})
+		n.streams = stream.New(stream.Options{Bus: n.bus, Log: n.store, Metrics: n.options.Telemetry.Metrics(), Logger: observe.Component(n.logger, "stream")})
 	}
 	if n.parts.log && n.options.Events != nil {
 		n.events = eventlog.New(eventlog.Options{
@@ -75,8 +77,33 @@ func (n *Node) buildReaders() {
 	}
 }
 
+// buildAdmin makes the role by which people see and decide about dead letters.
+func (n *Node) buildAdmin() {
+	if !n.parts.store {
+		return
+	}
+	n.admin = admin.New(admin.Options{Store: n.store, Decided: n.decided, Logger: observe.Component(n.logger, "admin")})
+}
+
+// decided has this process's consumers look at what has been decided.
+func (n *Node) decided(subscription string) {
+	for i, service := range n.parts.projectors {
+		if subscription == "projector/"+service.Name {
+			n.projectors[i].Decided()
+		}
+	}
+	for i, service := range n.parts.sagas {
+		if subscription == "saga/"+service.Name {
+			n.sagas[i].Decided()
+		}
+	}
+}
+
 func (n *Node) newMemory() *transport.Memory {
 	connection := transport.NewMemory()
+	if trace := n.options.Telemetry.UnaryMemory(); trace != nil {
+		connection = transport.NewMemory(trace)
+	}
 	connection.Logger = observe.Component(n.logger, "transport")
 	n.connections = append(n.connections, connection)
 	return connection
@@ -107,8 +134,8 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.projectors = append(n.projectors, projector.New(projector.Options{
-			Name: configured.Name, Service: pb.NewProjectorClient(client), Timeout: configured.Timeout,
-			FullHistory: configured.History == "full", Delivery: deliveryOptions[*pb.Projection](n, configured, "projector"),
+			Name: configured.Name, Service: pb.NewProjectorClient(n.traced(client, configured.Name)), Timeout: configured.Timeout,
+			FullHistory: configured.History == "full", Peers: n.peersOf("projector", configured.Name), Delivery: deliveryOptions[*pb.Projection](n, configured, "projector"),
 		}))
 	}
 	for _, configured := range n.parts.sagas {
@@ -117,7 +144,7 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.sagas = append(n.sagas, saga.New(saga.Options{
-			Name: configured.Name, Service: pb.NewSagaClient(client), Timeout: configured.Timeout,
+			Name: configured.Name, Service: pb.NewSagaClient(n.traced(client, configured.Name)), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
 			Commands: pb.NewAggregateCoordinatorClient(n.memory.gateway), Compensation: n.compensation(),
 			Delivery: deliveryOptions[*saga.Outcome](n, configured, "saga"), Logger: observe.Component(n.logger, "saga"),
 		}))
@@ -132,7 +159,7 @@ func deliveryOptions[R any](n *Node, configured config.Service, kind string) del
 	}
 	return delivery.Options[R]{
 		Domains: configured.Domains, Store: n.store, Bus: n.bus, Query: pb.NewEventQueryClient(n.memory.query),
-		Slices: n.slices(), Address: n.advertised(door),
+		Slices: n.slices(), Address: n.advertised(door), Metrics: n.options.Telemetry.Metrics(),
 		Retryable: rpcerr.Retryable, Absent: transport.Unreachable, Logger: observe.Component(n.logger, "delivery"),
 	}
 }
@@ -149,6 +176,9 @@ func (n *Node) compensation() saga.Compensation {
 	if url := configured.EscalationWebhookURL; url != "" {
 		compensation.Escalate = saga.Webhook(url, &http.Client{Timeout: 5 * time.Second})
 	}
+	if url := configured.DeadLetterQueueURL; url != "" {
+		compensation.Queue = saga.Hook{URL: url, Key: "saga_compensation.dead_letter_queue_url", Client: &http.Client{Timeout: 5 * time.Second}}.Keep
+	}
 	return compensation
 }
 
@@ -163,7 +193,7 @@ func (n *Node) buildCommands() error {
 			return err
 		}
 		domains = append(domains, aggregate.Domain{
-			Name: configured.Name, Service: pb.NewAggregateClient(client),
+			Name: configured.Name, Service: pb.NewAggregateClient(n.traced(client, configured.Name)),
 			Label: fmt.Sprintf("domain %s's service at %s", configured.Name, client.Address()), Timeout: configured.Timeout,
 		})
 	}
@@ -176,7 +206,7 @@ func (n *Node) buildCommands() error {
 		return err
 	}
 	n.commands = aggregate.New(aggregate.Options{
-		Domains: domains, Followers: followers, Store: n.store, Shared: n.shared(),
+		Domains: domains, Followers: followers, Store: n.store, Shared: n.shared(), Metrics: n.options.Telemetry.Metrics(),
 		ReadSnapshots: n.config.Storage.SnapshotsEnable.Read, WriteSnapshots: n.config.Storage.SnapshotsEnable.Write,
 		Logger: observe.Component(n.logger, "aggregate"),
 	})
@@ -223,6 +253,7 @@ func (n *Node) buildDoor() error {
 		Query:         pb.NewEventQueryClient(n.memory.query),
 		Stream:        pb.NewEventStreamClient(n.memory.stream),
 		StreamTimeout: time.Duration(n.config.Gateway.StreamTimeoutSecs) * time.Second,
+		Metrics:       n.options.Telemetry.Metrics(),
 		Logger:        observe.Component(n.logger, "gateway"),
 	}
 	var err error
@@ -238,6 +269,7 @@ func (n *Node) buildDoor() error {
 		if err != nil {
 			return err
 		}
+		n.admin = admin.Forward(pb.NewAdminClient(everyone), nil)
 		options.Query, options.Stream = pb.NewEventQueryClient(everyone), pb.NewEventStreamClient(streams)
 	}
 	n.door = gateway.New(options)
@@ -263,5 +295,8 @@ func (n *Node) register() {
 // registerDoor puts everything a client needs behind one address.
 func (n *Node) registerDoor(to grpc.ServiceRegistrar) {
 	n.door.Register(to)
+	if n.admin != nil {
+		pb.RegisterAdminServer(to, n.admin)
+	}
 	pb.RegisterBusinessCoordinatorServer(to, n.friendly)
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -84,7 +85,12 @@ func (n *Node) watchStore() {
 	if store, ok := n.store.(interface {
 		Watch(ctx context.Context, tell func(up bool)) error
 	}); ok {
-		n.dependencies = append(n.dependencies, dependency{kindStore, store.Watch})
+		n.dependencies = append(n.dependencies, dependency{kindStore, func(ctx context.Context, tell func(bool)) error {
+			return store.Watch(ctx, func(up bool) {
+				n.options.Telemetry.Metrics().Store(up)
+				tell(up)
+			})
+		}})
 	}
 }
 
@@ -121,6 +127,7 @@ func (n *Node) followHealth(changes <-chan change) {
 			there[dependency.kind] = there[dependency.kind] || up[i]
 			missing[dependency.kind] = missing[dependency.kind] || !up[i]
 		}
+		n.waiting.set(kindsOf(missing))
 		for _, front := range n.fronts {
 			front.server.SetServing(front.ready(there, missing))
 		}
@@ -134,6 +141,17 @@ func (n *Node) followHealth(changes <-chan change) {
 		}
 		up[change.dependency] = change.up
 	}
+}
+
+// kindsOf names the kinds of which something is missing.
+func kindsOf(missing map[string]bool) (kinds []string) {
+	for kind, is := range missing {
+		if is {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
 }
 
 func anyTrue(of map[string]bool) bool {

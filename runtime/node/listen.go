@@ -10,8 +10,6 @@ import (
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/config"
-	"github.com/angz-dev/angz/runtime/observe"
-	"github.com/angz-dev/angz/runtime/rpcerr"
 	"github.com/angz-dev/angz/runtime/transport"
 )
 
@@ -69,6 +67,7 @@ func (n *Node) commandsDoor() door {
 		register: func(to grpc.ServiceRegistrar) {
 			pb.RegisterAggregateCoordinatorServer(to, n.commands)
 			pb.RegisterBusinessCoordinatorServer(to, n.friendly)
+			pb.RegisterAdminServer(to, n.admin)
 			if n.parts.all() {
 				n.registerPeers(to)
 			} else {
@@ -81,6 +80,7 @@ func (n *Node) commandsDoor() door {
 func (n *Node) queryDoor() door {
 	return door{role: "query", port: n.config.Server.EventQueryPort, needs: []string{kindStore}, register: func(to grpc.ServiceRegistrar) {
 		pb.RegisterEventQueryServer(to, n.queries)
+		pb.RegisterAdminServer(to, n.admin)
 	}}
 }
 
@@ -118,6 +118,7 @@ func (n *Node) componentDoor() []door {
 		register: func(to grpc.ServiceRegistrar) {
 			n.registerPeers(to)
 			pb.RegisterEventQueryServer(to, n.queries)
+			pb.RegisterAdminServer(to, n.admin)
 		},
 	}}
 }
@@ -153,13 +154,6 @@ func (n *Node) openDoors() {
 	for _, front := range n.fronts {
 		front.server = transport.NewServer(n.serverOptions(front.role))
 		front.register(front.server)
-	}
-}
-
-func (n *Node) serverOptions(role string) transport.ServerOptions {
-	return transport.ServerOptions{
-		MaxMessageBytes: n.config.Limits.MaxMessageBytes, Grace: n.config.Server.Grace, Logger: observe.Component(n.logger, role), Descriptors: n.schema.Descriptors(),
-		Unary: []grpc.UnaryServerInterceptor{rpcerr.UnaryServer()}, Stream: []grpc.StreamServerInterceptor{rpcerr.StreamServer()},
 	}
 }
 

@@ -14,12 +14,15 @@ import (
 
 	"google.golang.org/grpc"
 
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/aggregate"
 	"github.com/angz-dev/angz/runtime/business"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/eventlog"
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/gateway"
+	"github.com/angz-dev/angz/runtime/guard"
+	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/payload"
 	"github.com/angz-dev/angz/runtime/projector"
 	"github.com/angz-dev/angz/runtime/query"
@@ -38,6 +41,8 @@ type Options struct {
 	// aggregate serves, empty when the configuration leaves no choice.
 	Name   string
 	Logger *slog.Logger
+	// Telemetry traces and counts what the node does; nil for neither.
+	Telemetry *observe.Telemetry
 	// Events is where the log role prints events; nil means nowhere.
 	Events io.Writer
 	// Color allows colours in Events.
@@ -71,6 +76,12 @@ type Node struct {
 	peers    peers
 
 	dependencies []dependency
+	waiting      waiting
+	tls          *transport.TLS // nil for none
+	guard, inner *guard.Guard   // of the gateway and of the other doors; nil for none
+	debug        *observe.Debug
+	broker       Bus // before anything wraps it
+	admin        pb.AdminServer
 
 	commands   *aggregate.Coordinator
 	friendly   *business.Server
@@ -116,9 +127,17 @@ func Open(ctx context.Context, options Options) (_ *Node, err error) {
 	if n.schema, err = n.loadSchema(ctx); err != nil {
 		return nil, err
 	}
+	if err := n.protect(); err != nil {
+		return nil, err
+	}
 	if err := n.bind(); err != nil {
 		return nil, err
 	}
+	if err := n.openDebug(); err != nil {
+		return nil, err
+	}
+	n.describeDoors(ctx)
+	n.waiting.set([]string{"the database"})
 	if err := n.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -129,6 +148,7 @@ func Open(ctx context.Context, options Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.openDoors()
+	n.count()
 	return n, nil
 }
 
@@ -195,6 +215,9 @@ func (n *Node) Close() error {
 				errs = append(errs, err)
 			}
 		}
+	}
+	if err := n.debug.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		errs = append(errs, err)
 	}
 	for _, service := range n.services {
 		errs = append(errs, service.client.Close())

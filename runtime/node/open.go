@@ -44,7 +44,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Options{
 		URI: n.config.Storage.Postgres.URI, Migrate: n.config.Storage.Postgres.Migrate, MaxConnections: n.config.Storage.Postgres.MaxConnections,
-		CorrelationIndex: n.config.Storage.CorrelationIndex, Logger: observe.Component(n.logger, "eventstore"),
+		CorrelationIndex: n.config.Storage.CorrelationIndex, Metrics: n.options.Telemetry.Metrics(), Logger: observe.Component(n.logger, "eventstore"),
 	})
 	if err == nil {
 		n.store = store // not a nil *postgres.Store in an interface
@@ -55,7 +55,7 @@ func (n *Node) openStore(ctx context.Context) error {
 
 func (n *Node) openSQLite(ctx context.Context) error {
 	storage := n.config.Storage
-	options := sqlite.Options{CorrelationIndex: storage.CorrelationIndex, Logger: observe.Component(n.logger, "eventstore")}
+	options := sqlite.Options{CorrelationIndex: storage.CorrelationIndex, Metrics: n.options.Telemetry.Metrics(), Logger: observe.Component(n.logger, "eventstore")}
 	if storage.Type == "sqlite" {
 		options.Path = n.inProject(storage.SQLite.Path)
 	}
@@ -86,7 +86,7 @@ func (n *Node) openBus() error {
 	if !n.parts.consumes() && (!broker || !n.parts.commands) {
 		return nil
 	}
-	options := relay.Options{Log: n.store, Logger: observe.Component(n.logger, "relay")}
+	options := relay.Options{Log: n.store, Telemetry: n.options.Telemetry, Logger: observe.Component(n.logger, "relay")}
 	if broker {
 		opened, err := amqp.Open(amqp.Options{
 			URL: n.config.Messaging.AMQP.URL, Exchange: n.config.Messaging.AMQP.Exchange, QueuePrefix: n.config.Messaging.AMQP.QueuePrefix,
@@ -102,6 +102,7 @@ func (n *Node) openBus() error {
 		opened := channel.New()
 		n.bus, n.closeBus = opened, opened.Close
 	}
+	n.broker = n.bus
 	if n.options.Bus != nil {
 		n.bus = n.options.Bus(n.bus)
 	}

@@ -68,7 +68,7 @@ func (n *Node) peersOf(kind, name string) func(context.Context, string) (grpc.Cl
 		if err != nil {
 			return nil, err
 		}
-		return addressed{conn, name}, nil
+		return addressed{n.traced(conn, name), name}, nil
 	}
 }
 

@@ -83,14 +83,19 @@ func (n *Node) ring(kind, name string, addresses []string) (*discovery.Ring, err
 			n.others[address] = client
 			n.dependencies = append(n.dependencies, dependency{kind, watchRole(client)})
 		}
-		members = append(members, client)
+		members = append(members, instance{n.traced(client, ""), client})
 	}
 	return discovery.NewRing(transport.Unreachable, members...), nil
 }
 
-func (n *Node) dialOptions(name string) transport.DialOptions {
-	return transport.DialOptions{Name: name, MaxMessageBytes: n.config.Limits.MaxMessageBytes}
+// instance is a member of a ring, whose calls are traced.
+type instance struct {
+	grpc.ClientConnInterface
+	client *transport.Client
 }
+
+func (i instance) Address() string { return i.client.Address() }
+func (i instance) Connected() bool { return i.client.Connected() }
 
 // followers returns whom commands may wait for: this process's projectors and
 // sagas, or those of other processes whose addresses are known.

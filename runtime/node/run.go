@@ -62,7 +62,13 @@ func start(ctx context.Context, tier []func(context.Context) error, stopNode con
 }
 
 func (n *Node) doorsRun() []func(context.Context) error {
-	tier := []func(context.Context) error{n.watchDependencies}
+	tier := []func(context.Context) error{n.watchDependencies, n.watchBus}
+	if n.tls != nil {
+		tier = append(tier, n.tls.Run)
+	}
+	if n.debug != nil {
+		tier = append(tier, n.debug.Run)
+	}
 	if n.streams != nil {
 		tier = append(tier, n.streams.Run)
 	}

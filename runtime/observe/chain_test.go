@@ -105,6 +105,7 @@ type system struct {
 	client, gateway, aggregate *process
 	store                      *sqlite.Store
 	commands                   pb.AggregateCoordinatorClient
+	door                       string // the gateway's address
 
 	mu    sync.Mutex
 	asked []string
@@ -129,7 +130,8 @@ func newSystem(t testing.TB, traces bool, edit ...func(*observe.TelemetryOptions
 	door := gateway.New(gateway.Options{
 		Routes: gateway.Routes{"order": s.gateway.connect(aggregates)}, Logger: s.gateway.logger, Metrics: s.gateway.Metrics(),
 	})
-	s.commands = pb.NewAggregateCoordinatorClient(s.client.connect(s.gateway.serve(door.Register)))
+	s.door = s.gateway.serve(door.Register)
+	s.commands = pb.NewAggregateCoordinatorClient(s.client.connect(s.door))
 	return s
 }
 

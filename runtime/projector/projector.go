@@ -66,6 +66,9 @@ func (c *Coordinator) forward(ctx context.Context, address string, events *pb.Ev
 // Run delivers events to the projector until the context ends.
 func (c *Coordinator) Run(ctx context.Context) error { return c.consumer.Run(ctx) }
 
+// Decided says that somebody has decided about dead letters.
+func (c *Coordinator) Decided() { c.consumer.Decided() }
+
 // Wants reports whether the projector takes events of the domain.
 func (c *Coordinator) Wants(domain string) bool { return c.consumer.Wants(domain) }
 

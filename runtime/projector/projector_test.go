@@ -63,6 +63,11 @@ var key = book.Key{Domain: "order", Root: uuid.UUID{15: 1}}
 // append stores one command's events and returns them as a book.
 func (w *world) append(next uint32, correlation string, types ...string) *pb.EventBook {
 	w.Helper()
+	return w.appendEvents(key, next, correlation, types...)
+}
+
+func (w *world) appendEvents(key book.Key, next uint32, correlation string, types ...string) *pb.EventBook {
+	w.Helper()
 	request := eventstore.Append{CommandID: uuid.New(), Key: key, Next: next, CorrelationID: correlation}
 	for _, name := range types {
 		request.Events = append(request.Events, eventstore.NewEvent{TypeURL: name, CreatedAt: time.Unix(1, 0)})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -67,7 +69,7 @@ func Code(err error) codes.Code { return status.Code(Status(err)) }
 // Mismatch says that a command was made on another state than the aggregate's.
 func Mismatch(key book.Key, expects, next uint32) error {
 	return with(status.Newf(codes.FailedPrecondition, "Sequence mismatch: command expects %d, aggregate at %d", expects, next),
-		&errdetails.ErrorInfo{Reason: "SEQUENCE_MISMATCH", Domain: "angzarr", Metadata: map[string]string{
+		&errdetails.ErrorInfo{Reason: "SEQUENCE_MISMATCH", Domain: domain, Metadata: map[string]string{
 			"domain": key.Domain, "root": key.Root.String(),
 			"expected_sequence": fmt.Sprint(expects), "next_sequence": fmt.Sprint(next),
 		}})
@@ -88,6 +90,63 @@ func Revocation(err error) *pb.RevocationResponse {
 	return nil
 }
 
+// domain and the reasons are how angz marks its own errors for itself.
+const (
+	domain       = "angzarr"
+	reasonAbort  = "SAGA_ABORT"
+	reasonStored = "EVENTS_STORED"
+	metaStored   = "events_stored"
+)
+
+// Abort says to a caller who waits for a saga that a command of the saga was
+// refused and that this could not be made good. It says nothing about the moment:
+// trying again does not help.
+func Abort(message string) error {
+	return with(status.New(codes.Aborted, message), &errdetails.ErrorInfo{Reason: reasonAbort, Domain: domain})
+}
+
+// IsAbort reports whether an error is, or passes on, an Abort.
+func IsAbort(err error) bool {
+	info := marks(err)
+	return info.GetReason() == reasonAbort
+}
+
+// Stored marks an error of a command whose events are stored all the same: what
+// failed is only the waiting for what they cause.
+func Stored(err error) error {
+	if err == nil {
+		return nil
+	}
+	said := status.Convert(Status(err)).Proto()
+	info := marks(status.FromProto(said).Err())
+	if info == nil {
+		info = &errdetails.ErrorInfo{Reason: reasonStored, Domain: domain}
+	}
+	if info.Metadata == nil {
+		info.Metadata = map[string]string{}
+	}
+	info.Metadata[metaStored] = "true"
+	said.Details = slices.DeleteFunc(said.Details, func(detail *anypb.Any) bool {
+		var other errdetails.ErrorInfo
+		return detail.MessageIs(&other) && detail.UnmarshalTo(&other) == nil && other.Domain == domain
+	})
+	return with(status.FromProto(said), info)
+}
+
+// IsStored reports whether an error says that the command's events are stored all
+// the same, so that the command has not been refused.
+func IsStored(err error) bool { return marks(err).GetMetadata()[metaStored] == "true" }
+
+// marks returns what angz says about an error to itself, a copy; nil for nothing.
+func marks(err error) *errdetails.ErrorInfo {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.Domain == domain {
+			return info
+		}
+	}
+	return nil
+}
+
 // with adds details, or leaves them out when they cannot be written: the code
 // and message matter more.
 func with(plain *status.Status, detail protoadapt.MessageV1) error {
@@ -98,8 +157,11 @@ func with(plain *status.Status, detail protoadapt.MessageV1) error {
 }
 
 // Retryable reports whether an error says something about the moment rather
-// than about the request.
+// than about the request. The Abort of a saga does not.
 func Retryable(err error) bool {
+	if IsAbort(err) {
+		return false
+	}
 	switch Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
 		return true

@@ -111,3 +111,47 @@ func TestARevocationComesBackOutOfItsError(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAbortDoesNotPass(t *testing.T) {
+	t.Parallel()
+	abort := rpcerr.Abort("saga reserve: no")
+	for _, c := range []struct {
+		err           error
+		abort, stored bool
+	}{
+		{abort, true, false},
+		{fmt.Errorf("wait: %w", abort), true, false},
+		{rpcerr.Stored(abort), true, true},
+		{status.Error(codes.Aborted, "a lost race"), false, false},
+		{nil, false, false},
+	} {
+		if rpcerr.IsAbort(c.err) != c.abort || rpcerr.IsStored(c.err) != c.stored || rpcerr.Retryable(c.err) != (c.err != nil && !c.abort) {
+			t.Errorf("%v: abort %v, stored %v, retryable %v", c.err, rpcerr.IsAbort(c.err), rpcerr.IsStored(c.err), rpcerr.Retryable(c.err))
+		}
+	}
+	if said := status.Convert(abort); said.Code() != codes.Aborted || said.Message() != "saga reserve: no" {
+		t.Error(abort)
+	}
+}
+
+func TestStoredKeepsWhatWasSaid(t *testing.T) {
+	t.Parallel()
+	own := &errdetails.ErrorInfo{Reason: "MINE", Domain: "shop"}
+	revocation := &pb.RevocationResponse{Reason: "sold"}
+	said, err := status.New(codes.DeadlineExceeded, "slow").WithDetails(own, revocation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := rpcerr.Stored(rpcerr.Stored(said.Err()))
+	want := []any{own, revocation, &errdetails.ErrorInfo{Reason: "EVENTS_STORED", Domain: "angzarr", Metadata: map[string]string{"events_stored": "true"}}}
+	if diff := cmp.Diff(want, status.Convert(stored).Details(), protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	if !rpcerr.IsStored(stored) || !rpcerr.Retryable(stored) || rpcerr.IsStored(said.Err()) || rpcerr.Stored(nil) != nil {
+		t.Errorf("%v", stored)
+	}
+	mismatch := status.Convert(rpcerr.Stored(rpcerr.Mismatch(key, 1, 2))).Details()[0].(*errdetails.ErrorInfo)
+	if mismatch.Reason != "SEQUENCE_MISMATCH" || mismatch.Metadata["events_stored"] != "true" || mismatch.Metadata["next_sequence"] != "2" {
+		t.Errorf("%v", mismatch)
+	}
+}

@@ -5,11 +5,11 @@ package saga
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -28,8 +28,8 @@ type Options struct {
 	Timeout      time.Duration // for one call of the service or of a target; 30 s
 	Commands     pb.AggregateCoordinatorClient
 	Compensation Compensation
-	// Delivery says where events come from. Name, Handle, Redo and Forward are set
-	// here.
+	// Delivery says where events come from. Name, Handle, Redo, Aside and Forward
+	// are set here.
 	Delivery delivery.Options[*Outcome]
 	// Peers connects to another instance of this saga's coordinator; nil when there
 	// are none.
@@ -43,6 +43,7 @@ type Coordinator struct {
 	pb.UnimplementedSagaCoordinatorServer
 	options  Options
 	consumer *delivery.Consumer[*Outcome]
+	memories *otter.Cache[string, *memory] // of books whose commands were refused
 }
 
 // Outcome is what became of the events of one book.
@@ -61,12 +62,13 @@ func New(options Options) *Coordinator {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Coordinator{options: options}
+	c := &Coordinator{options: options, memories: otter.Must(&otter.Options[string, *memory]{MaximumSize: remembered})}
 	options.Delivery.Name = "saga/" + options.Name
 	options.Delivery.Handle = c.act
 	// The commands of a book that was handled long ago are not remembered, but
 	// repeating them is harmless, and a cascading caller has to wait for them.
 	options.Delivery.Redo = true
+	options.Delivery.Aside = c.aside()
 	if options.Peers != nil {
 		options.Delivery.Forward = c.forward
 	}
@@ -79,6 +81,10 @@ func (c *Coordinator) Run(ctx context.Context) error { return c.consumer.Run(ctx
 
 // Wants reports whether the saga takes events of the domain.
 func (c *Coordinator) Wants(domain string) bool { return c.consumer.Wants(domain) }
+
+// Decided says that somebody has decided about the saga's dead letters, so that it
+// is looked at now.
+func (c *Coordinator) Decided() { c.consumer.Decided() }
 
 // Handle hands events to the saga ahead of the bus.
 func (c *Coordinator) Handle(ctx context.Context, events *pb.EventBook) (*emptypb.Empty, error) {
@@ -145,31 +151,43 @@ func (c *Coordinator) cascade(ctx context.Context, outcome *Outcome) error {
 }
 
 // act asks the saga what is to be done and does it. An error that may pass makes
-// it be called again; commands that were sent are then recognised.
+// it be called again; commands that were sent are then recognised, and those that
+// were refused are not sent again.
 func (c *Coordinator) act(ctx context.Context, events *pb.EventBook) (*Outcome, error) {
 	response, err := c.ask(ctx, events)
 	if err != nil {
 		return nil, err
 	}
 	outcome := &Outcome{}
+	if len(response.GetCommands()) == 0 {
+		return outcome, nil
+	}
+	turn, err := c.begin(ctx, events)
+	if err != nil {
+		return nil, err
+	}
 	var left []string
-	for i, wanted := range response.GetCommands() {
+	for i, wanted := range response.Commands {
 		command := c.fillIn(wanted, events, uint32(i))
 		outcome.commands = append(outcome.commands, command)
-		err := c.send(ctx, events, command, outcome)
-		var dead *deadLetter
-		if errors.As(err, &dead) {
-			left = append(left, dead.Error())
-		} else if err != nil {
+		letter, err := c.perform(ctx, turn, command, outcome)
+		if err != nil {
 			return nil, err
+		}
+		if letter != "" {
+			left = append(left, letter)
 		}
 	}
 	if len(left) > 0 {
 		// One dead letter for all of them: it stands for the events of this book.
-		return outcome, &delivery.Park{Subscription: "saga/" + c.options.Name + "/compensation", Reason: strings.Join(left, "\n")}
+		return outcome, &delivery.Park{Subscription: c.aside(), Reason: strings.Join(left, "\n")}
 	}
 	return outcome, nil
 }
+
+// aside is the name under which dead letters of compensation are kept. They block
+// nothing.
+func (c *Coordinator) aside() string { return "saga/" + c.options.Name + "/compensation" }
 
 func (c *Coordinator) ask(ctx context.Context, events *pb.EventBook) (*pb.SagaResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
@@ -192,22 +210,62 @@ func (c *Coordinator) fillIn(wanted *pb.CommandBook, events *pb.EventBook, index
 	return command
 }
 
-// send sends one command. A rejection is compensated; the error is a *deadLetter
-// where compensation leaves one, else it is one that may pass.
-func (c *Coordinator) send(ctx context.Context, events *pb.EventBook, command *pb.CommandBook, outcome *Outcome) error {
+// perform sends one command, unless it was refused before, and has a refusal
+// compensated for. It returns what a person is to look at, if anything. The error
+// is one that may pass.
+func (c *Coordinator) perform(ctx context.Context, turn *turn, command *pb.CommandBook, outcome *Outcome) (letter string, err error) {
+	index := command.SagaOrigin.CommandIndex
+	refused := turn.refused[index]
+	if refused == nil || turn.anew {
+		reason, err := c.send(ctx, command, outcome)
+		if err != nil {
+			return "", err
+		}
+		if refused, err = c.note(ctx, turn, index, reason); err != nil || refused == nil {
+			return "", err
+		}
+	}
+	if err := c.compensate(ctx, &rejection{events: turn.events, command: command, refusal: refused}); err != nil {
+		return "", err
+	}
+	outcome.stored = append(outcome.stored, refused.stored...)
+	if outcome.abort == nil {
+		outcome.abort = refused.abort
+	}
+	return refused.letter, nil
+}
+
+// send sends one command and returns why it was refused, empty if it was not. The
+// error is one that may pass.
+func (c *Coordinator) send(ctx context.Context, command *pb.CommandBook, outcome *Outcome) (refused string, err error) {
 	answer, err := c.handle(ctx, command)
-	if err == nil {
+	switch {
+	case err == nil:
 		if len(answer.GetEvents().GetPages()) > 0 {
 			outcome.stored = append(outcome.stored, command)
 		}
-		return nil
+		return "", nil
+	case rpcerr.IsStored(err):
+		// It was accepted; what failed is somebody who follows it at once.
+		outcome.stored = append(outcome.stored, command)
+		if outcome.abort == nil && rpcerr.IsAbort(err) {
+			outcome.abort = err
+		}
+		return "", nil
+	case passing(err):
+		return "", err
 	}
-	if rpcerr.Retryable(err) || status.Code(err) == codes.Canceled {
-		return err
-	}
-	c.options.Logger.InfoContext(ctx, "command rejected, compensating", "component", c.options.Name, "domain", command.Cover.GetDomain(),
+	c.options.Logger.Info("command rejected, compensating", "component", c.options.Name, "domain", command.Cover.GetDomain(),
 		"correlation_id", command.CorrelationId, "error", status.Convert(err).Message())
-	return c.compensate(ctx, rejection{events: events, command: command, reason: status.Convert(err).Message()}, outcome)
+	if refused = status.Convert(err).Message(); refused == "" {
+		refused = status.Code(err).String()
+	}
+	return refused, nil
+}
+
+// passing reports whether an error says nothing about what was asked.
+func passing(err error) bool {
+	return rpcerr.Retryable(err) || status.Code(err) == codes.Canceled
 }
 
 func (c *Coordinator) handle(ctx context.Context, command *pb.CommandBook) (*pb.CommandResponse, error) {

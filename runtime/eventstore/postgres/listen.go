@@ -23,6 +23,7 @@ func (s *Store) listen(ctx context.Context) {
 			return
 		}
 		s.health.set(false)
+		s.pool.Reset() // its connections were lost with this one, or may have been
 		if text := err.Error(); text != told {
 			told = text
 			s.logger.Warn("lost PostgreSQL, connecting again", "error", err)

@@ -21,10 +21,10 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // Options say where the database is and how it is used. Only URI is needed.
@@ -39,9 +39,12 @@ type Options struct {
 	// MaxConnections bounds the connections for reading; 10. There are three more,
 	// for writing, for telling and for hearing of new events.
 	MaxConnections int
-	// CorrelationIndex makes ByCorrelation fast. It can be changed at any opening.
+	// CorrelationIndex makes ByCorrelation fast. It can be changed at any opening
+	// that may migrate.
 	CorrelationIndex bool
 	Logger           *slog.Logger
+	// Metrics counts the writer's transactions; nil for nobody.
+	Metrics *observe.Metrics
 }
 
 const (
@@ -120,7 +123,10 @@ func parse(options Options) (*pgxpool.Config, error) {
 // prepare sets what every connection has in common.
 func prepare(config *pgx.ConnConfig) {
 	config.ConnectTimeout = connectWithin
-	dialer := &net.Dialer{KeepAlive: keepAlive, Timeout: connectWithin}
+	dialer := &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive / 3, Count: 3},
+		Timeout:         connectWithin, Control: giveUpUnanswered,
+	}
 	config.DialFunc = dialer.DialContext
 	for name, value := range map[string]string{
 		"application_name": "angz", "default_transaction_isolation": "read committed", "statement_timeout": "30s", "lock_timeout": "10s",
@@ -167,8 +173,10 @@ func (s *Store) initialise(ctx context.Context) error {
 	if err := ensureSchema(ctx, conn, s.options.Migrate, s.logger); err != nil {
 		return err
 	}
-	if err := setCorrelationIndex(ctx, conn, s.options.CorrelationIndex); err != nil {
-		return err
+	if s.options.Migrate {
+		if err := setCorrelationIndex(ctx, conn, s.options.CorrelationIndex); err != nil {
+			return err
+		}
 	}
 	var head int64
 	err = conn.QueryRow(ctx, `SELECT (SELECT value FROM angz_meta WHERE key = 'log_epoch')::uuid, coalesce((SELECT max(position) FROM angz_events), 0)`).
@@ -257,50 +265,4 @@ func (h *health) set(up bool) {
 		close(h.changed)
 		h.changed = make(chan struct{})
 	}
-}
-
-// connection marks an error of connecting, as opposed to one of a statement.
-type connection struct{ error }
-
-func (c *connection) Unwrap() error { return c.error }
-
-// isConnection reports whether an error says that the database cannot be reached
-// now, or is not ready, rather than that something is wrong with a statement.
-func isConnection(err error) bool {
-	if errors.As(err, new(*connection)) {
-		return true
-	}
-	var said *pgconn.PgError
-	if errors.As(err, &said) {
-		// 08: connection; 53: resources; 57: the operator, a shutdown or a timeout;
-		// 58: the system; 25006: a standby, which cannot be written.
-		class := said.Code[:min(2, len(said.Code))]
-		return class == "08" || class == "53" || class == "57" || class == "58" || said.Code == "25006" || said.Code == "55P03" || said.Code == "40P01" || said.Code == "40001"
-	}
-	return err != nil
-}
-
-// unavailable turns an error of the database into one of the contract.
-func unavailable(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, hidden(err))
-}
-
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded)
-}
-
-// hidden keeps what pgx says of the connection string out of an error.
-func hidden(err error) error {
-	var connecting *pgconn.ConnectError
-	if !errors.As(err, &connecting) {
-		return err
-	}
-	if inner := connecting.Unwrap(); inner != nil {
-		return inner
-	}
-	return errors.New("it cannot be reached")
 }

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -15,6 +17,10 @@ import (
 var server = servertest.NewPostgres()
 
 func TestMain(m *testing.M) {
+	if uri := os.Getenv(crashChild); uri != "" {
+		fmt.Fprintln(os.Stderr, appendForEver(context.Background(), uri, os.Stdout))
+		return
+	}
 	code := m.Run()
 	server.Close()
 	os.Exit(code)

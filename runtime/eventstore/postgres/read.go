@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ const (
 	// The inner query finds where the command starts that the wanted position is in
 	// the middle of.
 	selectCorrelation = `SELECT ` + eventColumns + `
-		FROM (SELECT * FROM angz_events f WHERE f.correlation_id = $1 AND f.part = 0
+		FROM (SELECT * FROM angz_events f WHERE left(f.correlation_id, 200) = left($1, 200) AND f.correlation_id = $1 AND f.part = 0
 			AND f.position >= coalesce((SELECT position - part FROM angz_events WHERE position = $2 + 1), $2 + 1)
 			ORDER BY f.position LIMIT $3) f
 		JOIN angz_events e ON e.position BETWEEN f.position AND f.position + f.parts - 1
@@ -66,10 +67,15 @@ func (s *Store) open(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// querier is a connection, a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+// again reads, and once more when the connection was one of those that an outage
+// has left behind. Reading twice harms nobody.
+func (s *Store) again(ctx context.Context, read func() error) error {
+	err := read()
+	if err == nil || !isStale(err) || ctx.Err() != nil {
+		return err
+	}
+	s.pool.Reset() // the others are most likely no better
+	return read()
 }
 
 // Aggregate returns what is known of an aggregate; see eventstore.Streams.
@@ -77,7 +83,7 @@ func (s *Store) Aggregate(ctx context.Context, key book.Key) (eventstore.Info, e
 	err := s.open(ctx)
 	var info eventstore.Info
 	if err == nil {
-		info, err = s.infoOf(ctx, s.pool, key)
+		info, err = s.infoOf(ctx, key)
 	}
 	if err != nil {
 		return eventstore.Info{}, fmt.Errorf("look up %s: %w", key, err)
@@ -85,12 +91,15 @@ func (s *Store) Aggregate(ctx context.Context, key book.Key) (eventstore.Info, e
 	return info, nil
 }
 
-func (s *Store) infoOf(ctx context.Context, from querier, key book.Key) (info eventstore.Info, err error) {
+func (s *Store) infoOf(ctx context.Context, key book.Key) (info eventstore.Info, err error) {
 	var next int64
 	var seq, sum *int64
 	var typeURL *string
 	var state []byte
-	if err := from.QueryRow(ctx, selectInfo, key.Domain, rootOf(key)).Scan(&next, &info.Name, &seq, &typeURL, &state, &sum); err != nil {
+	err = s.again(ctx, func() error {
+		return s.pool.QueryRow(ctx, selectInfo, key.Domain, rootOf(key)).Scan(&next, &info.Name, &seq, &typeURL, &state, &sum)
+	})
+	if err != nil {
 		return info, unavailable(err)
 	}
 	info.Next = uint32(next)
@@ -120,7 +129,7 @@ func (s *Store) Load(ctx context.Context, key book.Key, snapshots bool) (info ev
 }
 
 func (s *Store) load(ctx context.Context, key book.Key, snapshots bool) (eventstore.Info, []eventstore.Event, error) {
-	info, err := s.infoOf(ctx, s.pool, key)
+	info, err := s.infoOf(ctx, key)
 	if err != nil {
 		return info, nil, err
 	}
@@ -294,22 +303,38 @@ func (s *Store) collect(ctx context.Context, query string, more func(*eventstore
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
+	var broken error // after the first event, when it is too late to begin again
+	err = s.again(ctx, func() error {
+		events, err = s.query(ctx, query, more, args...)
+		if err != nil && len(events) > 0 {
+			broken = err
+			return nil
+		}
+		return err
+	})
+	if err = cmp.Or(err, broken); err != nil {
+		return nil, unavailable(err)
+	}
+	return events, nil
+}
+
+func (s *Store) query(ctx context.Context, query string, more func(*eventstore.Event) bool, args ...any) (events []eventstore.Event, err error) {
 	rows, err := s.pool.Query(ctx, query, args...)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		event, err := scan(rows)
 		if err != nil {
-			return nil, unavailable(err)
+			return events, err
 		}
 		events = append(events, event)
 		if !more(&events[len(events)-1]) {
 			return events, nil
 		}
 	}
-	return events, unavailable(rows.Err())
+	return events, rows.Err()
 }
 
 func scan(rows pgx.Rows) (event eventstore.Event, err error) {

@@ -27,9 +27,11 @@ type migration []string
 // migrations are applied in order; the first makes everything.
 var migrations = []migration{{
 	`CREATE TABLE angz_meta (key text PRIMARY KEY, value text NOT NULL)`,
-	// A stream has a row for its name; what an append needs is in the events.
+	// Keys are compared byte by byte, which is fast, the order that the contract asks
+	// for, and does not change with the system's rules for languages as other indexes
+	// of texts do. A stream has a row for its name; what an append needs is in the events.
 	`CREATE TABLE angz_streams (
-		domain text NOT NULL,
+		domain text COLLATE "C" NOT NULL,
 		root uuid NOT NULL,
 		name text NOT NULL,
 		PRIMARY KEY (domain, root)
@@ -40,14 +42,14 @@ var migrations = []migration{{
 	// timestamptz cannot hold.
 	`CREATE TABLE angz_events (
 		position bigint PRIMARY KEY,
-		domain text NOT NULL,
+		domain text COLLATE "C" NOT NULL,
 		root uuid NOT NULL,
 		seq bigint NOT NULL,
 		part integer NOT NULL,
 		parts integer NOT NULL,
 		created_at bigint NOT NULL,
 		command_id uuid NOT NULL,
-		correlation_id text NOT NULL,
+		correlation_id text COLLATE "C" NOT NULL,
 		causation text NOT NULL,
 		type_url text NOT NULL,
 		payload bytea,
@@ -56,7 +58,7 @@ var migrations = []migration{{
 	)`,
 	`CREATE UNIQUE INDEX angz_events_command ON angz_events (command_id) WHERE part = 0`,
 	`CREATE TABLE angz_snapshots (
-		domain text NOT NULL,
+		domain text COLLATE "C" NOT NULL,
 		root uuid NOT NULL,
 		seq bigint NOT NULL,
 		type_url text NOT NULL,
@@ -65,7 +67,7 @@ var migrations = []migration{{
 		PRIMARY KEY (domain, root)
 	)`,
 	`CREATE TABLE angz_slices (
-		name text NOT NULL,
+		name text COLLATE "C" NOT NULL,
 		number integer NOT NULL,
 		position bigint NOT NULL,
 		epoch bigint NOT NULL,
@@ -74,16 +76,16 @@ var migrations = []migration{{
 		PRIMARY KEY (name, number)
 	) WITH (fillfactor = 50)`,
 	`CREATE TABLE angz_members (
-		name text NOT NULL,
+		name text COLLATE "C" NOT NULL,
 		member uuid NOT NULL,
 		address text NOT NULL,
 		until timestamptz NOT NULL,
 		PRIMARY KEY (name, member)
 	) WITH (fillfactor = 50)`,
 	`CREATE TABLE angz_parked (
-		subscription text NOT NULL,
+		subscription text COLLATE "C" NOT NULL,
 		position bigint NOT NULL,
-		domain text NOT NULL,
+		domain text COLLATE "C" NOT NULL,
 		root uuid NOT NULL,
 		seq bigint NOT NULL,
 		attempts integer NOT NULL,
@@ -181,6 +183,8 @@ DECLARE
 	held integer;
 BEGIN
 	PERFORM pg_advisory_xact_lock(1634625395, hashtext(subscription));
+	-- In the order in which those who advance lock them, or each might wait for the other.
+	PERFORM 1 FROM angz_slices s WHERE s.name = subscription ORDER BY s.number FOR UPDATE;
 	moment := clock_timestamp();
 	SELECT count(*) INTO there FROM angz_slices s WHERE s.name = subscription;
 	IF there = 0 THEN
@@ -272,7 +276,10 @@ func newer(version int) error {
 // versionOf returns the version of the tables, 0 when there are none.
 func versionOf(ctx context.Context, conn *pgx.Conn) (version int, err error) {
 	var there bool
-	if err := conn.QueryRow(ctx, `SELECT to_regclass('angz_meta') IS NOT NULL`).Scan(&there); err != nil {
+	// Asking the catalogue as a table, and not to_regclass, which may answer from
+	// what this connection remembered before it waited for another migration.
+	const exists = `SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.relname = 'angz_meta' AND pg_catalog.pg_table_is_visible(c.oid))`
+	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil {
 		return 0, fmt.Errorf("look for angz's tables: %w", unavailable(err))
 	}
 	if !there {
@@ -300,6 +307,8 @@ type MigrateOptions struct {
 	DryRun bool // only says what would be done
 	// NewEpoch gives the log a new identity, after a restore to an earlier point.
 	NewEpoch bool
+	// CorrelationIndex says whether there is to be an index by correlation.
+	CorrelationIndex bool
 }
 
 // Migrate brings the tables of a database up to this version. A database that
@@ -323,16 +332,27 @@ func Migrate(ctx context.Context, uri string, options MigrateOptions) (Migrated,
 		return Migrated{}, newer(version)
 	}
 	migrated, err := migrate(ctx, conn, options.DryRun)
+	if err != nil {
+		return migrated, err
+	}
+	index, err := indexChange(ctx, conn, options.CorrelationIndex)
+	if err != nil {
+		return migrated, err
+	}
+	migrated.Statements = append(migrated.Statements, index...)
+	if !options.DryRun {
+		err = setCorrelationIndex(ctx, conn, options.CorrelationIndex)
+	}
 	if err != nil || !options.NewEpoch {
 		return migrated, err
 	}
 	migrated.Epoch = uuid.New()
-	const statement = `UPDATE angz_meta SET value = $1 WHERE key = 'log_epoch'`
+	statement := fmt.Sprintf(`UPDATE angz_meta SET value = '%s' WHERE key = 'log_epoch'`, migrated.Epoch)
 	migrated.Statements = append(migrated.Statements, statement)
 	if options.DryRun {
 		return migrated, nil
 	}
-	if _, err := conn.Exec(ctx, statement, migrated.Epoch.String()); err != nil {
+	if _, err := conn.Exec(ctx, statement); err != nil {
 		return migrated, fmt.Errorf("give the log a new epoch: %w", unavailable(err))
 	}
 	return migrated, nil
@@ -346,7 +366,7 @@ func migrate(ctx context.Context, conn *pgx.Conn, dryRun bool) (migrated Migrate
 		return migrated, fmt.Errorf("migrate the tables: %w", unavailable(err))
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	for _, setting := range []string{`SET LOCAL lock_timeout = '5min'`, `SET LOCAL statement_timeout = 0`, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d, %d)`, lockClass, lockMigration)} {
+	for _, setting := range alone() {
 		if _, err := tx.Exec(ctx, setting); err != nil {
 			return migrated, fmt.Errorf("migrate the tables: %w", unavailable(err))
 		}
@@ -387,28 +407,50 @@ func pending(version int) (statements []string) {
 	return statements
 }
 
-// setCorrelationIndex makes or drops the index by correlation.
-func setCorrelationIndex(ctx context.Context, conn *pgx.Conn, wanted bool) error {
+// indexChange returns the statement that makes or drops the index by correlation,
+// none when it is as wanted. It holds the beginning of the id, since callers choose
+// ids and a page holds no long one.
+func indexChange(ctx context.Context, conn *pgx.Conn, wanted bool) (statements []string, err error) {
 	var there bool
 	if err := conn.QueryRow(ctx, `SELECT to_regclass('angz_events_correlation') IS NOT NULL`).Scan(&there); err != nil {
-		return fmt.Errorf("look for the index by correlation: %w", unavailable(err))
+		return nil, fmt.Errorf("look for the index by correlation: %w", unavailable(err))
 	}
-	if there == wanted {
-		return nil
+	switch {
+	case there == wanted:
+		return nil, nil
+	case wanted:
+		return []string{`CREATE INDEX IF NOT EXISTS angz_events_correlation ON angz_events (left(correlation_id, 200), position) WHERE part = 0`}, nil
 	}
-	statement := `DROP INDEX IF EXISTS angz_events_correlation`
-	if wanted {
-		statement = `CREATE INDEX IF NOT EXISTS angz_events_correlation ON angz_events (correlation_id, position) WHERE part = 0`
+	return []string{`DROP INDEX IF EXISTS angz_events_correlation`}, nil
+}
+
+// setCorrelationIndex makes or drops the index by correlation.
+func setCorrelationIndex(ctx context.Context, conn *pgx.Conn, wanted bool) error {
+	statements, err := indexChange(ctx, conn, wanted)
+	if err != nil || len(statements) == 0 {
+		return err
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("set the index by correlation: %w", unavailable(err))
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	for _, statement := range []string{`SET LOCAL statement_timeout = 0`, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d, %d)`, lockClass, lockMigration), statement} {
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
+	for _, statement := range append(alone(), statements...) {
 		if _, err := tx.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("set the index by correlation: %w", unavailable(err))
 		}
 	}
-	return unavailable(tx.Commit(ctx))
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("set the index by correlation: %w", unavailable(err))
+	}
+	return nil
+}
+
+// alone is how a transaction begins that changes the tables: after whoever else is
+// doing so, and with the time that it needs.
+func alone() []string {
+	return []string{
+		`SET LOCAL lock_timeout = '5min'`, `SET LOCAL statement_timeout = 0`, `SET LOCAL idle_in_transaction_session_timeout = '1min'`,
+		fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d, %d)`, lockClass, lockMigration),
+	}
 }

@@ -11,11 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/angz-dev/angz/runtime/book"
@@ -29,6 +29,8 @@ const (
 	queueLength   = 4096
 	batchRequests = 512
 	batchBytes    = 1 << 20
+	// longestDomain keeps the keys of the indexes within what a page of them holds.
+	longestDomain = 1024
 	// outage is how long a batch whose fate is unknown is sent again before its
 	// callers are told that the database is away.
 	outage = 3 * time.Second
@@ -109,6 +111,9 @@ func checkAppend(wanted *eventstore.Append) error {
 	if wanted.Key.Domain == "" {
 		return errors.New("no domain")
 	}
+	if len(wanted.Key.Domain) > longestDomain {
+		return fmt.Errorf("the domain's name has %d bytes, more than %d", len(wanted.Key.Domain), longestDomain)
+	}
 	if wanted.CommandID == uuid.Nil {
 		return errors.New("no command id")
 	}
@@ -138,6 +143,9 @@ func checkAppend(wanted *eventstore.Append) error {
 // checkTexts refuses what PostgreSQL cannot hold in a text.
 func checkTexts(texts ...string) error {
 	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("the text %q is not UTF-8, which PostgreSQL cannot store", text)
+		}
 		if strings.ContainsRune(text, 0) {
 			return fmt.Errorf("the text %q has a zero byte, which PostgreSQL cannot store", text)
 		}
@@ -249,10 +257,10 @@ func (w *writer) place(r *request, has taken) int {
 // process stores a batch and answers each request in it.
 func (w *writer) process(ctx context.Context) {
 	err := w.persist(ctx, w.batch)
-	var said *pgconn.PgError
-	if errors.As(err, &said) && said.Code == "23505" && len(w.batch) > 1 {
-		// A key that had to be free was taken: a command came again that was
-		// announced as new. Alone and with a closer look each one finds out.
+	if isRefused(err) && len(w.batch) > 1 {
+		// A key that had to be free was taken, since a command came again that was
+		// announced as new, or one of them cannot be stored. Alone and with a closer
+		// look each one finds out.
 		for i := range w.batch {
 			w.batch[i].resent = true
 			w.fail(w.batch[i:i+1], w.persist(ctx, w.batch[i:i+1]))
@@ -266,8 +274,27 @@ func (w *writer) fail(batch []*request, err error) {
 	if err == nil {
 		return
 	}
+	// No caller's time limit is part of this.
+	failure := away(err)
+	if isRefused(err) && !isUnique(err) {
+		failure = fmt.Errorf("PostgreSQL refuses it: %w", err)
+	}
 	for _, r := range batch {
-		r.err = unavailable(err)
+		r.err = failure
+	}
+	w.store.options.Metrics.Committed(0, 0, 0, err)
+}
+
+// count tells how much a statement stored and how long that took.
+func (w *writer) count(batch []*request, outcomes []outcome, took time.Duration) {
+	commands, events := 0, 0
+	for i, r := range batch {
+		if outcomes[i].status == stored {
+			commands, events = commands+1, events+len(r.Events)
+		}
+	}
+	if commands > 0 {
+		w.store.options.Metrics.Committed(commands, events, took, nil)
 	}
 }
 
@@ -276,8 +303,10 @@ func (w *writer) fail(batch []*request, err error) {
 func (w *writer) persist(ctx context.Context, batch []*request) error {
 	began := time.Now()
 	delays := backoff.ExponentialBackOff{InitialInterval: 10 * time.Millisecond, MaxInterval: 500 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.3}
+	// Only what has never been sent is given back at once when the database is away.
+	// Later on that it has been lost says nothing of what became of the batch.
+	knownAway := w.conn == nil && !w.up()
 	for {
-		knownAway := w.conn == nil && !w.up()
 		err := w.send(ctx, batch)
 		if err == nil {
 			return nil
@@ -307,17 +336,6 @@ func (w *writer) persist(ctx context.Context, batch []*request) error {
 	}
 }
 
-func isUnique(err error) bool {
-	var said *pgconn.PgError
-	return errors.As(err, &said) && said.Code == "23505"
-}
-
-// isLost reports whether a statement failed with its connection.
-func isLost(err error) bool {
-	var said *pgconn.PgError
-	return !errors.As(err, &said)
-}
-
 func (w *writer) up() bool {
 	up, _ := w.store.health.get()
 	return up
@@ -343,6 +361,7 @@ func (w *writer) send(ctx context.Context, batch []*request) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 45*time.Second) // beyond the server's own limits
 	defer cancel()
+	sent := time.Now()
 	rows, err := w.conn.Query(ctx, `SELECT * FROM angz_append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)`, w.arguments(batch)...)
 	if err != nil {
 		return err
@@ -360,6 +379,7 @@ func (w *writer) send(ctx context.Context, batch []*request) error {
 		return fmt.Errorf("the append function answered %d of %d requests", len(outcomes), len(batch))
 	}
 	w.publish(batch, outcomes)
+	w.count(batch, outcomes, time.Since(sent))
 	return nil
 }
 

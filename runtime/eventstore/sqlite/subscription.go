@@ -90,7 +90,7 @@ func (t *transaction) share(ctx context.Context, request *eventstore.Share, at t
 	}
 	surplus := 0
 	if request.Leave {
-		err = t.giveBack(ctx, request, slices, members)
+		err = t.giveBack(ctx, request, slices)
 	} else {
 		surplus, err = t.takeShare(ctx, request, slices, members)
 	}
@@ -108,7 +108,7 @@ func (t *transaction) share(ctx context.Context, request *eventstore.Share, at t
 }
 
 // giveBack frees all slices of a member.
-func (t *transaction) giveBack(ctx context.Context, request *eventstore.Share, slices []eventstore.Slice, members map[uuid.UUID]string) error {
+func (t *transaction) giveBack(ctx context.Context, request *eventstore.Share, slices []eventstore.Slice) error {
 	for i := range slices {
 		if slices[i].Member == request.Member {
 			if err := t.handOver(ctx, request.Name, &slices[i], uuid.Nil); err != nil {
@@ -116,7 +116,6 @@ func (t *transaction) giveBack(ctx context.Context, request *eventstore.Share, s
 			}
 		}
 	}
-	delete(members, request.Member)
 	_, err := t.conn.exec(ctx, `DELETE FROM members WHERE name = ? AND member = ?`, request.Name, request.Member[:])
 	return err
 }

@@ -1,0 +1,351 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/eventstore/postgres"
+	"github.com/angz-dev/angz/runtime/servertest"
+)
+
+// logLock is the lock that every append takes.
+const logLock = `(1634625402, 0)`
+
+// through returns a URI that leads through a proxy.
+func through(uri string, proxy *servertest.Proxy) string {
+	return strings.Replace(uri, server.Address(), proxy.Address(), 1)
+}
+
+// held is an append that has arrived in the database and waits there for the lock
+// of the log, which the test holds.
+type held struct {
+	release func()
+	waiting func() int // how many statements wait for the lock
+	answer  chan eventstore.Appended
+	err     chan error
+}
+
+func hold(t *testing.T, uri string, store *postgres.Store, request eventstore.Append) *held {
+	t.Helper()
+	conn := connected(t, uri)
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock`+logLock); err != nil {
+		t.Fatal(err)
+	}
+	h := &held{answer: make(chan eventstore.Appended, 1), err: make(chan error, 1)}
+	h.release = func() {
+		if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_unlock`+logLock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.waiting = func() (n int) {
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+			WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	go func() {
+		answer, err := store.Append(t.Context(), request)
+		h.answer <- answer
+		h.err <- err
+	}()
+	until(t, "the append waits for the lock", func() bool { return h.waiting() == 1 })
+	return h
+}
+
+// Row 5 of the failure table: the transaction ends in the middle.
+func TestAppendWhoseBackendIsEndedIsRolledBackAndStoredOnce(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	store := opened(t, uri)
+	request := command(newKey("order"), 0, "a", "b")
+	append1 := hold(t, uri, store, request)
+	execute(t, uri, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	append1.release()
+	if answer, err := <-append1.answer, <-append1.err; err != nil || answer.Duplicate || answer.Last != 2 {
+		t.Errorf("got %+v, %v", answer, err)
+	}
+	checkLog(t, store, map[uuid.UUID]bool{request.CommandID: true})
+}
+
+// Row 6: the connection is lost after sending, and the append goes through.
+func TestAppendWhoseAnswerIsLostIsFoundByItsID(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	proxy := servertest.NewProxy(t, server.Address())
+	store := opened(t, through(uri, proxy))
+	request := command(newKey("order"), 0, "a", "b")
+	append1 := hold(t, uri, store, request)
+	proxy.Cut()
+	append1.release() // the statement goes on, and nobody is there to hear of it
+	observer := opened(t, uri)
+	until(t, "it is committed", func() bool { return observer.Head() == 2 })
+	proxy.Mend()
+	answer, err := <-append1.answer, <-append1.err
+	if err != nil || !answer.Duplicate || answer.Last != 2 || answer.Next != 2 || len(answer.Events) != 2 {
+		t.Errorf("got %+v, %v", answer, err)
+	}
+	checkLog(t, observer, map[uuid.UUID]bool{request.CommandID: true})
+}
+
+// Row 7: who was to get the answer is gone, and the command comes again elsewhere.
+func TestAppendThatNobodyHeardOfIsAnsweredToWhoeverRepeatsIt(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	proxy := servertest.NewProxy(t, server.Address())
+	store := opened(t, through(uri, proxy))
+	request := command(newKey("order"), 0, "a")
+	append1 := hold(t, uri, store, request)
+	proxy.Cut()
+	append1.release()
+	other := opened(t, uri)
+	until(t, "it is committed", func() bool { return other.Head() == 1 })
+	if _, err := <-append1.answer, <-append1.err; !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Errorf("who was cut off: got %v, want ErrUnavailable", err)
+	}
+	request.Repeatable = true
+	if answer, err := other.Append(t.Context(), request); err != nil || !answer.Duplicate || answer.Last != 1 {
+		t.Errorf("who repeats it: got %+v, %v", answer, err)
+	}
+	checkLog(t, other, map[uuid.UUID]bool{request.CommandID: true})
+}
+
+// Row 28: the disk is full, or broken, when a batch is stored.
+func TestAppendOnAFullDiskIsUnavailableAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, code := range map[string]string{"full": "53100", "broken": "58030"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			uri := server.Use(t)
+			store := opened(t, uri)
+			raise(t, uri, code, "true")
+			request := command(newKey("order"), 0, "a")
+			if _, err := store.Append(t.Context(), request); !errors.Is(err, eventstore.ErrUnavailable) {
+				t.Errorf("got %v, want ErrUnavailable", err)
+			}
+			if head := store.Head(); head != 0 {
+				t.Errorf("the head is at %d", head)
+			}
+			execute(t, uri, `DROP TRIGGER fault ON angz_events`)
+			if answer, err := store.Append(t.Context(), request); err != nil || answer.Duplicate || answer.Last != 1 {
+				t.Errorf("afterwards: %+v, %v", answer, err)
+			}
+		})
+	}
+}
+
+// raise makes the database fail where events are stored for which a condition
+// holds.
+func raise(t *testing.T, uri, code, condition string) {
+	t.Helper()
+	execute(t, uri, fmt.Sprintf(`CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'made by a test' USING ERRCODE = '%s'; END $$`, code))
+	execute(t, uri, `CREATE TRIGGER fault BEFORE INSERT ON angz_events FOR EACH ROW WHEN (`+condition+`) EXECUTE FUNCTION fault()`)
+}
+
+func TestRequestThatTheDatabaseRefusesSpoilsNoOther(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	store := opened(t, uri)
+	raise(t, uri, "54000", `NEW.domain = 'refused'`)
+	append1 := hold(t, uri, store, command(newKey("first"), 0, "a"))
+	// These gather behind the first one and go as one batch.
+	const others = 20
+	failed := make([]error, others+1)
+	var wait sync.WaitGroup
+	for i := range others {
+		wait.Go(func() { _, failed[i] = store.Append(t.Context(), command(newKey("fine"), 0, "a", "b")) })
+	}
+	wait.Go(func() { _, failed[others] = store.Append(t.Context(), command(newKey("refused"), 0, "a")) })
+	append1.release()
+	wait.Wait()
+	<-append1.answer
+	for i, err := range append(failed[:others:others], <-append1.err) {
+		if err != nil {
+			t.Errorf("request %d: %v", i, err)
+		}
+	}
+	if err := failed[others]; err == nil || errors.Is(err, eventstore.ErrUnavailable) || !strings.Contains(err.Error(), "made by a test") {
+		t.Errorf("the one that is refused: %v", err)
+	}
+	checkLog(t, store, nil)
+	if head := store.Head(); head != 1+2*others {
+		t.Errorf("the head is at %d, want %d", head, 1+2*others)
+	}
+}
+
+func TestTextsThatTheDatabaseCannotHoldAreRefused(t *testing.T) {
+	t.Parallel()
+	store := opened(t, server.Use(t))
+	for name, change := range map[string]func(*eventstore.Append){
+		"zero byte":   func(r *eventstore.Append) { r.Name = "a\x00b" },
+		"not UTF-8":   func(r *eventstore.Append) { r.CorrelationID = "a\xffb" },
+		"long domain": func(r *eventstore.Append) { r.Key.Domain = strings.Repeat("d", 3000) },
+	} {
+		request := command(newKey("order"), 0, "a")
+		change(&request)
+		if _, err := store.Append(t.Context(), request); err == nil || errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	long := command(newKey("order"), 0, "a")
+	for i := range 10_000 {
+		long.CorrelationID += string(rune('a' + (i*i)%26)) // what compresses well fits into an index
+	}
+	if _, err := store.Append(t.Context(), long); err != nil {
+		t.Errorf("a long correlation id: %v", err)
+	}
+	if events, err := store.ByCorrelation(t.Context(), long.CorrelationID, 0, 10); err != nil || len(events) != 1 {
+		t.Errorf("a long correlation id is found as %v, %v", events, err)
+	}
+}
+
+func TestNothingIsLostWhenBackendsAreEndedAtRandom(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	ctx, stop := context.WithCancel(t.Context())
+	writers := start(ctx, []*postgres.Store{opened(t, uri), opened(t, uri), opened(t, uri)}, 24)
+	ended := 0
+	for range 25 {
+		writers.reach(t, 40)
+		n, err := server.Terminate(t.Context(), database(uri), 0.6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended += n
+	}
+	stop()
+	writers.wait(t, uri)
+	t.Logf("%d backends ended", ended)
+}
+
+func TestNothingIsLostWhenTheNetworkIsCutAtRandom(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	proxy := servertest.NewProxy(t, server.Address())
+	ctx, stop := context.WithCancel(t.Context())
+	writers := start(ctx, []*postgres.Store{opened(t, through(uri, proxy)), opened(t, through(uri, proxy)), opened(t, uri)}, 24)
+	for range 25 {
+		writers.reach(t, 40)
+		proxy.Cut()
+		writers.reach(t, 5)
+		proxy.Mend()
+	}
+	stop()
+	writers.wait(t, uri)
+}
+
+func TestNothingIsLostWhenTheServerCrashesUnderLoad(t *testing.T) {
+	t.Parallel()
+	durable := servertest.NewDurablePostgres()
+	t.Cleanup(durable.Close)
+	uri := durable.Use(t)
+	ctx, stop := context.WithCancel(t.Context())
+	writers := start(ctx, []*postgres.Store{opened(t, uri), opened(t, uri)}, 24)
+	for range 5 {
+		writers.reach(t, 50)
+		if err := durable.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writers.reach(t, 50)
+	stop()
+	writers.wait(t, uri)
+}
+
+func TestHolderThatSleptPastItsLeaseMovesNothing(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	sleeper, other := opened(t, uri), opened(t, uri)
+	share := func(store *postgres.Store, member uuid.UUID, lease time.Duration) eventstore.Shared {
+		t.Helper()
+		shared, err := store.Share(t.Context(), eventstore.Share{Name: "projector/receipt", Member: member, Slices: 2, Lease: lease})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shared
+	}
+	old, young := uuid.New(), uuid.New()
+	before := share(sleeper, old, 50*time.Millisecond).Slices
+	var taken []eventstore.Slice
+	until(t, "the lease has run out", func() bool {
+		taken = share(other, young, time.Minute).Slices
+		return taken[0].Member == young && taken[1].Member == young
+	})
+	for i, slice := range taken {
+		if slice.Epoch != before[i].Epoch+1 {
+			t.Errorf("slice %d has epoch %d, want %d", i, slice.Epoch, before[i].Epoch+1)
+		}
+	}
+	late := eventstore.Advance{
+		Name:  "projector/receipt",
+		Moves: []eventstore.Move{{Slice: 1, Epoch: before[1].Epoch, To: 7}, {Slice: 0, Epoch: before[0].Epoch, To: 7}},
+		Park:  []eventstore.Parked{{Position: 7, Key: newKey("order"), Reason: "too late"}},
+	}
+	fenced := (*eventstore.Fenced)(nil)
+	if err := sleeper.Advance(t.Context(), late); !errors.As(err, &fenced) || len(fenced.Slices) != 2 {
+		t.Errorf("got %v, want both slices fenced", err)
+	}
+	if parked, err := other.Parked(t.Context(), eventstore.ParkedQuery{Limit: 10}); err != nil || len(parked) != 0 {
+		t.Errorf("it parked %v, %v", parked, err)
+	}
+	if err := other.Advance(t.Context(), eventstore.Advance{Name: "projector/receipt", Moves: []eventstore.Move{{Epoch: taken[0].Epoch, To: 3}}}); err != nil {
+		t.Errorf("the new holder: %v", err)
+	}
+}
+
+// Advance and Share lock the same rows: neither may ever wait for the other in a
+// circle, which the database ends by failing one of them.
+func TestAdvancingAndSharingDoNotLockEachOtherOut(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	a, b := opened(t, uri), opened(t, uri)
+	member := uuid.New()
+	renewal := eventstore.Share{Name: "s", Member: member, Slices: 16, Lease: time.Minute}
+	shared, err := a.Share(t.Context(), renewal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for _, store := range []*postgres.Store{a, b} {
+		wait.Go(func() {
+			for range 150 {
+				come := eventstore.Share{Name: "s", Member: uuid.New(), Slices: 16, Lease: time.Minute}
+				_, err := store.Share(t.Context(), come)
+				come.Leave = true
+				_, left := store.Share(t.Context(), come)
+				if _, renewed := store.Share(t.Context(), renewal); err != nil || left != nil || renewed != nil {
+					t.Error(err, left, renewed)
+					return
+				}
+			}
+		})
+	}
+	for half := range 2 {
+		wait.Go(func() {
+			for position := range uint64(300) {
+				var moves []eventstore.Move
+				for i := 7; i >= 0; i-- { // from the last to the first, against the order of the rows
+					slice := shared.Slices[8*half+i]
+					moves = append(moves, eventstore.Move{Slice: slice.Number, Epoch: slice.Epoch, From: position, To: position + 1})
+				}
+				if err := a.Advance(t.Context(), eventstore.Advance{Name: "s", Moves: moves}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+}

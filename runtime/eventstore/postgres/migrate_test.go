@@ -1,0 +1,139 @@
+package postgres_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/angz-dev/angz/runtime/eventstore/postgres"
+)
+
+func TestManyProcessesMayMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	var wait sync.WaitGroup
+	epochs := make([]string, 12)
+	for i := range epochs {
+		wait.Go(func() {
+			store, err := open(t, postgres.Options{URI: uri, Migrate: true, CorrelationIndex: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			epochs[i] = store.Epoch().String()
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	for _, epoch := range epochs {
+		if epoch != epochs[0] {
+			t.Errorf("two logs were made: %v", epochs)
+		}
+	}
+}
+
+func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		version string
+		migrate bool
+		want    []string
+	}{
+		"newer":                        {"99", true, []string{"of version 99", "only up to version 1", "use the angz that made them"}},
+		"missing, and not to be made":  {"", false, []string{"of version 0", "angz migrate", "storage.postgres.migrate"}},
+		"newer, and not to be changed": {"99", false, []string{"of version 99"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			uri := server.Use(t)
+			if c.version != "" {
+				execute(t, uri, `CREATE TABLE angz_meta (key text PRIMARY KEY, value text NOT NULL)`)
+				execute(t, uri, `INSERT INTO angz_meta VALUES ('schema_version', '`+c.version+`')`)
+			}
+			_, err := open(t, postgres.Options{URI: uri, Migrate: c.migrate})
+			if err == nil {
+				t.Fatal("it was opened")
+			}
+			for _, part := range c.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%v does not say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func execute(t *testing.T, uri, statement string, args ...any) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADryRunChangesNothing(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	planned, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{DryRun: true})
+	if err != nil || planned.From != 0 || planned.To != 1 || len(planned.Statements) < 10 {
+		t.Fatalf("dry run: %+v, %v", planned, err)
+	}
+	if _, err := open(t, postgres.Options{URI: uri}); err == nil {
+		t.Error("the tables are there after a dry run")
+	}
+	done, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{})
+	if err != nil || len(done.Statements) != len(planned.Statements) {
+		t.Fatalf("migrate: %+v, %v", done, err)
+	}
+	again, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{})
+	if err != nil || again.From != 1 || len(again.Statements) != 0 {
+		t.Errorf("once more: %+v, %v", again, err)
+	}
+}
+
+func TestANewEpochMakesAnotherLogOfIt(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	before := epochOf(t, uri)
+	if _, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{NewEpoch: true, DryRun: true}); err != nil {
+		t.Fatal(err)
+	}
+	if now := epochOf(t, uri); now != before {
+		t.Errorf("a dry run changed the epoch from %s to %s", before, now)
+	}
+	migrated, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{NewEpoch: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := epochOf(t, uri); now == before || now != migrated.Epoch.String() {
+		t.Errorf("the epoch was %s and is %s, said to be %s", before, now, migrated.Epoch)
+	}
+}
+
+func epochOf(t *testing.T, uri string) string {
+	t.Helper()
+	store, err := open(t, postgres.Options{URI: uri, Migrate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	return store.Epoch().String()
+}
+
+func TestAURIThatCannotBeReadIsNotShown(t *testing.T) {
+	t.Parallel()
+	for _, uri := range []string{"postgres://u:s3cret@host:port/db", "postgres://u:s3cr%et@host/db", "s3cret", "host=h password=s3cret sslmode=sideways"} {
+		_, err := open(t, postgres.Options{URI: uri})
+		if err == nil || strings.Contains(err.Error(), "s3cr") {
+			t.Errorf("%q: got %v", uri, err)
+		}
+	}
+}
