@@ -29,6 +29,7 @@ type plant struct {
 	processes []*process
 	services  []*process
 	mark      string
+	options   plantOptions
 }
 
 // process is one process that a test ends and starts again as it likes.
@@ -51,6 +52,7 @@ type process struct {
 type plantOptions struct {
 	database, broker string // URLs; no broker means messaging.type channel
 	more             string // further lines of configuration
+	prefix           string // of the exchange and the queues, so that plants share a broker
 	through          func(role string, port int) int
 }
 
@@ -59,7 +61,7 @@ type plantPorts struct{ aggregate, query, projector, saga, gateway, stream []int
 
 func newPlant(t testing.TB, o plantOptions) *plant {
 	t.Helper()
-	p := &plant{t: t, folder: t.TempDir(), mark: fmt.Sprintf("ANGZ_E2E_MARK=plant-%d", time.Now().UnixNano())}
+	p := &plant{t: t, options: o, folder: t.TempDir(), mark: fmt.Sprintf("ANGZ_E2E_MARK=plant-%d", time.Now().UnixNano())}
 	p.file = filepath.Join(p.folder, "angz.yaml")
 	ports := plantPorts{free(t, 2), free(t, 2), free(t, 2), free(t, 2), free(t, 2), free(t, 1)}
 	services := free(t, 4)
@@ -95,7 +97,8 @@ func (p *plant) write(o plantOptions, ports plantPorts, services []int, through 
 	}
 	messaging := "messaging: {type: channel}\n"
 	if o.broker != "" {
-		messaging = fmt.Sprintf("messaging: {type: amqp, amqp: {url: %q}}\n", o.broker)
+		messaging = fmt.Sprintf("messaging: {type: amqp, amqp: {url: %q, exchange: %q, queue_prefix: %q, queue_type: classic}}\n",
+			o.broker, o.prefix+".events", o.prefix+".")
 	}
 	text := fmt.Sprintf("storage: {type: postgres, postgres: {uri: %q}}\n", o.database) + messaging +
 		"server: {host: 127.0.0.1}\n" +
@@ -289,6 +292,9 @@ func (p *process) stop() {
 
 // awaitServing waits until the process's health service says that it serves.
 func (p *process) awaitServing() { p.awaitHealth(healthpb.HealthCheckResponse_SERVING) }
+
+// awaitNotServing waits until it says that it does not serve.
+func (p *process) awaitNotServing() { p.awaitHealth(healthpb.HealthCheckResponse_NOT_SERVING) }
 
 func (p *process) awaitHealth(want healthpb.HealthCheckResponse_ServingStatus) {
 	p.t.Helper()

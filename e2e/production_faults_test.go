@@ -1,7 +1,12 @@
 package e2e_test
 
 import (
+	"math/rand/v2"
+	"path"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/angz-dev/angz/runtime/servertest"
 )
@@ -16,24 +21,204 @@ var (
 // of the process.
 func production(t *testing.T) *plant {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a database, a broker and a dozen processes")
+	}
 	rabbit.Begin() // it takes long
-	p := newPlant(t, plantOptions{database: postgres.Use(t), broker: rabbit.Use(t)})
+	p := newPlant(t, plantOptions{database: postgres.Use(t), broker: rabbit.Use(t), prefix: path.Base(t.Name())})
 	p.begin()
 	return p
 }
 
-// TestProductionWithoutFaults is what the others are compared with.
+// enough waits until so many commands have been acknowledged.
+func (l *load) enough(count int64) {
+	l.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for l.acknowledged() < count {
+		if time.Now().After(deadline) {
+			l.t.Errorf("only %d commands were acknowledged in a minute; clients were told:\n%s", l.acknowledged(), &l.failures)
+			return
+		}
+		time.Sleep(5 * time.Millisecond) // other processes send no signal
+	}
+}
+
+// more waits until so many further commands have been acknowledged.
+func (l *load) more(count int64) { l.enough(l.acknowledged() + count) }
+
+// TestProductionWithoutFaults is what the others are compared with, and stopping
+// in order must look the same to clients.
 func TestProductionWithoutFaults(t *testing.T) {
 	p := production(t)
 	load := p.startLoad("calm", writers)
-	within(30e9, 1, func() []string {
-		if load.acknowledged() > 2000 {
-			return []string{"enough"}
+	load.enough(1000)
+	for _, role := range []string{"aggregate", "projector", "saga"} {
+		for _, process := range p.of(role) {
+			process.stop()
+			process.start()
+			process.awaitServing()
+			load.more(50)
 		}
-		return nil
-	})
+	}
 	p.settle(load)
 	if text := load.failures.String(); text != "" {
-		t.Errorf("without any fault clients were told: %s", text)
+		t.Errorf("clients were told: %s", text)
+	}
+}
+
+// TestKillMinusNineOfAnyRoleLosesAndDoublesNothing kills every process in turn at
+// random moments. ANGZ_PRODUCTION_ROUNDS says how often.
+func TestKillMinusNineOfAnyRoleLosesAndDoublesNothing(t *testing.T) {
+	p := production(t)
+	load := p.startLoad("killed", writers)
+	load.enough(200)
+	p.killAtRandom(rounds(t))
+	p.settle(load)
+}
+
+// TestAFrozenProcessIsFencedOff stops one of each role for longer than a lease and
+// lets it go on.
+func TestAFrozenProcessIsFencedOff(t *testing.T) {
+	p := production(t)
+	load := p.startLoad("frozen", writers)
+	load.enough(200)
+	p.freeze([]*process{p.of("projector")[0], p.of("saga")[0], p.of("aggregate")[0]}, 20*time.Second)
+	load.more(200)
+	p.settle(load)
+}
+
+// TestTheDatabaseComesAndGoes ends connections at random and the whole server.
+func TestTheDatabaseComesAndGoes(t *testing.T) {
+	p := production(t)
+	load := p.startLoad("database", writers)
+	load.enough(200)
+	for range 20 {
+		if _, err := postgres.Terminate(t.Context(), p.database(), 0.3); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond) // the random moment is the test
+	}
+	for range 3 {
+		load.more(50)
+		if err := postgres.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		if err := postgres.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load.more(200)
+	p.settle(load)
+}
+
+// database returns the name of the plant's database.
+func (p *plant) database() string {
+	_, name, _ := strings.Cut(strings.TrimPrefix(p.options.database, "postgres://"), "/")
+	return name
+}
+
+// TestTheBrokerComesAndGoes restarts the broker, and then lets it lose all it had.
+// Commands go on without it.
+func TestTheBrokerComesAndGoes(t *testing.T) {
+	p := production(t)
+	load := p.startLoad("broker", writers)
+	load.enough(200)
+	for _, end := range []func() error{rabbit.Kill, rabbit.Lose} {
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		load.more(100)
+		if err := rabbit.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		load.more(100)
+	}
+	p.settle(load)
+}
+
+// TestTheNetworkIsCut cuts the ways between processes, and to the database and the
+// broker, one after the other.
+func TestTheNetworkIsCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a database, a broker and a dozen processes")
+	}
+	rabbit.Begin()
+	ways := map[string]*servertest.Proxy{}
+	way := func(name, to string) *servertest.Proxy {
+		proxy := servertest.NewProxy(t, to)
+		ways[name] = proxy
+		return proxy
+	}
+	uri, url := postgres.Use(t), rabbit.Use(t)
+	uri = strings.Replace(uri, postgres.Address(), way("database", postgres.Address()).Address(), 1)
+	url = strings.Replace(url, rabbit.Address(), way("broker", rabbit.Address()).Address(), 1)
+	p := newPlant(t, plantOptions{database: uri, broker: url, prefix: t.Name(), through: func(role string, port int) int {
+		return way(role, local(port)).Port()
+	}})
+	p.begin()
+	load := p.startLoad("cut", writers)
+	load.enough(200)
+	for round := range 2 {
+		for name, proxy := range ways {
+			proxy.Cut()
+			time.Sleep(time.Duration(200+rand.IntN(800*(round+1))) * time.Millisecond)
+			proxy.Mend()
+			load.more(20)
+			if t.Failed() {
+				t.Fatalf("after the way to the %s was cut", name)
+			}
+		}
+	}
+	p.settle(load)
+}
+
+// TestAbsentServersAreWaitedFor starts every role before its database, and lets it
+// find it.
+func TestAbsentServersAreWaitedFor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a database, a broker and a dozen processes")
+	}
+	rabbit.Begin()
+	uri := postgres.Use(t)
+	proxy := servertest.NewProxy(t, postgres.Address())
+	proxy.Cut()
+	p := newPlant(t, plantOptions{database: strings.Replace(uri, postgres.Address(), proxy.Address(), 1), broker: rabbit.Use(t), prefix: t.Name()})
+	for _, process := range p.all() {
+		process.start()
+	}
+	for _, process := range p.processes {
+		process.awaitNotServing()
+	}
+	proxy.Mend()
+	p.awaitServing()
+	load := p.startLoad("late", writers)
+	load.enough(100)
+	proxy.Cut()
+	for _, role := range []string{"aggregate", "projector", "saga", "stream"} {
+		p.of(role)[0].awaitNotServing()
+	}
+	proxy.Mend()
+	p.awaitServing()
+	load.more(100)
+	p.settle(load)
+}
+
+// TestSignalsWhileWaiting: what waits for its database stops when it is told to.
+func TestSignalsWhileWaiting(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, plantOptions{database: "postgres://nobody@" + local(free(t, 1)[0]) + "/none"})
+	waiting := p.of("projector")[0]
+	waiting.start()
+	waiting.awaitNotServing()
+	waiting.signal(syscall.SIGTERM)
+	_, done := waiting.running()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("it does not stop")
+	}
+	if waiting.err != nil {
+		t.Errorf("it ended with %v:\n%s", waiting.err, waiting.output)
 	}
 }

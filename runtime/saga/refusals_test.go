@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -87,6 +88,7 @@ func TestARefusalOutlivesTheProcess(t *testing.T) {
 		return accepted(c), nil
 	}, func(o *saga.Options) {
 		o.Delivery.Absent = func(err error) bool { return status.Code(err) == codes.Unavailable }
+		o.Delivery.Grace = 10 * time.Millisecond
 	})
 	w.append(0, "x/Placed")
 	w.until("p2 was tried twice", func() bool { return w.count("stock", "p2") > 1 })

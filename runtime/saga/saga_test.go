@@ -61,7 +61,10 @@ func (t *targets) Handle(_ context.Context, command *pb.CommandBook) (*pb.Comman
 	t.mu.Lock()
 	t.commands = append(t.commands, command)
 	t.mu.Unlock()
-	t.told <- struct{}{}
+	select {
+	case t.told <- struct{}{}:
+	default: // enough of it
+	}
 	return t.answer(command)
 }
 
