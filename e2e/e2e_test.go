@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -70,17 +71,24 @@ type ports struct{ aggregate, query, gateway, stream int }
 // seedPorts are the ones in the documentation.
 var seedPorts = ports{1313, 1314, 1316, 50051}
 
-// freePorts returns ports that nobody listens on.
+// freePorts returns ports that nobody listens on. They are below those that the
+// system gives to outgoing connections, one of which would soon take a port again
+// that was only looked at.
 func freePorts(t testing.TB) ports {
 	t.Helper()
 	var found [4]int
-	for i := range found {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for i, tries := 0, 0; i < len(found); tries++ {
+		port := 10_000 + rand.IntN(22_000)
+		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
-			t.Fatal(err)
+			if tries > 1000 {
+				t.Fatal(err)
+			}
+			continue
 		}
 		defer listener.Close()
-		found[i] = listener.Addr().(*net.TCPAddr).Port
+		found[i] = port
+		i++
 	}
 	return ports{found[0], found[1], found[2], found[3]}
 }

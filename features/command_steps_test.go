@@ -239,7 +239,7 @@ func (w *world) unchecked() error {
 			return err
 		}
 	}
-	return nil
+	return w.uncheckedDecision()
 }
 
 // outcome returns the newest command's outcome and waits for it.

@@ -216,3 +216,65 @@ Feature: Compensation
       | 0        | PayDone    |
       | 1        | Undone     |
       | 2        | Undone     |
+
+  Scenario: A refused command is not sent again with its book, even if it would be accepted by now
+    Given a domain "depot"
+    And a saga "both" from "orders" that reacts with:
+      | event   | command | domain | aggregate |
+      | PayDone | Reserve | stock  | shelf-1   |
+      | PayDone | Fetch   | depot  | shelf-2   |
+    And on "RevokeEventCommand" the business logic of "orders" answers with the event "Undone"
+    And the business logic of "depot" is down
+    When I send a "Pay" command for aggregate "order-1"
+    And the business logic of "orders" has received the revocation request:
+      | saga_name | both |
+    And on "Reserve" the business logic of "stock" answers with the event "Reserved"
+    And the business logic of "depot" is up again
+    And everything has settled
+    Then the business logic of "stock" has been called 1 time
+    And 0 events total exist for aggregate "shelf-1" in domain "stock"
+    And 1 event total exists for aggregate "shelf-2" in domain "depot"
+    And aggregate "order-1" holds the events:
+      | sequence | event_type |
+      | 0        | PayDone    |
+      | 1        | Undone     |
+
+  Scenario: A retried dead letter of compensation sends the refused command again
+    Given on "RevokeEventCommand" the business logic of "orders" revokes because "already shipped" and asks for a dead letter
+    When I send a "Place" command for aggregate "order-1"
+    And everything has settled
+    And on "Reserve" the business logic of "stock" answers with the event "Reserved"
+    And I retry the dead letters of "saga/reserve/compensation"
+    Then the dead letters listed of "saga/reserve/compensation" come to be:
+      | component                 | aggregate | sequence | attempts | state    | reason                     |
+      | saga/reserve/compensation | order-1   | 0        | 2        | resolved | command rejected: sold out |
+    And 1 event total exists for aggregate "shelf-1" in domain "stock"
+
+  Scenario: What is refused once more becomes the same dead letter
+    Given on "RevokeEventCommand" the business logic of "orders" revokes because "already shipped" and asks for a dead letter
+    When I send a "Place" command for aggregate "order-1"
+    And everything has settled
+    And on "Reserve" the business logic of "stock" refuses with FAILED_PRECONDITION "never again"
+    And I retry the dead letters of "saga/reserve/compensation"
+    Then the dead letters listed of "saga/reserve/compensation" come to be:
+      | component                 | aggregate | sequence | attempts | state  | reason                        |
+      | saga/reserve/compensation | order-1   | 0        | 2        | parked | command rejected: never again |
+
+  Scenario: A webhook that is out of order for a moment is told all the same
+    Given an escalation webhook that answers 503 the first 2 times
+    And on "RevokeEventCommand" the business logic of "orders" revokes because "already shipped" and asks for escalation
+    When I send a "Place" command for aggregate "order-1"
+    And everything has settled
+    Then the webhook has been told:
+      | compensation_failure_reason | already shipped |
+    And there are no dead letters of "saga/reserve/compensation"
+
+  Scenario: What the webhook does not take is a dead letter
+    Given an escalation webhook that answers 404 the first 100 times
+    And on "RevokeEventCommand" the business logic of "orders" revokes because "already shipped" and asks for escalation
+    When I send a "Place" command for aggregate "order-1"
+    And everything has settled
+    Then the webhook has been told nothing
+    And the dead letters of "saga/reserve/compensation" are:
+      | aggregate | sequence | attempts | reason                                                   |
+      | order-1   | 0        | 1        | nobody could be told: the webhook answered 404 Not Found |

@@ -47,6 +47,7 @@ func prepare(t *testing.T, angz deployment, scenario *godog.ScenarioContext) {
 	w.querySteps(scenario)
 	w.followerSteps(scenario)
 	w.sagaSteps(scenario)
+	w.deadLetterSteps(scenario)
 	scenario.Before(func(ctx context.Context, _ *godog.Scenario) (context.Context, error) {
 		return ctx, w.begin(ctx)
 	})

@@ -25,6 +25,7 @@ func (w *world) sagaSteps(steps *godog.ScenarioContext) {
 	steps.Step(`^no failed compensation is stored$`, func() error { return w.failedCompensations(&godog.Table{}) })
 	steps.Step(`^the failed compensations stored are:$`, w.failedCompensations)
 	steps.Step(`^an escalation webhook$`, w.escalationWebhook)
+	steps.Step(`^an escalation webhook that answers (\d+) the first (\d+) times$`, w.failingWebhook)
 	steps.Step(`^the webhook has been told:$`, w.webhookTold)
 	steps.Step(`^the webhook has been told nothing$`, func() error {
 		if told := w.webhook.told(); len(told) > 0 {
@@ -159,6 +160,8 @@ func (w *world) storedFailures() ([]*pb.SagaCompensationFailed, error) {
 type webhook struct {
 	mu    sync.Mutex
 	calls []map[string]any
+	fails int // how many calls it does not take yet
+	code  int // with which it answers those
 }
 
 func (h *webhook) told() []map[string]any {
@@ -167,9 +170,14 @@ func (h *webhook) told() []map[string]any {
 	return append([]map[string]any(nil), h.calls...)
 }
 
-func (h *webhook) ServeHTTP(_ http.ResponseWriter, request *http.Request) {
+func (h *webhook) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.fails > 0 {
+		h.fails--
+		answer.WriteHeader(h.code)
+		return
+	}
 	call := map[string]any{}
 	if err := json.NewDecoder(request.Body).Decode(&call); err != nil {
 		call["error"] = err.Error()
@@ -177,8 +185,10 @@ func (h *webhook) ServeHTTP(_ http.ResponseWriter, request *http.Request) {
 	h.calls = append(h.calls, call)
 }
 
-func (w *world) escalationWebhook() {
-	w.webhook = &webhook{}
+func (w *world) escalationWebhook() { w.failingWebhook(0, 0) }
+
+func (w *world) failingWebhook(code, fails int) {
+	w.webhook = &webhook{code: code, fails: fails}
 	server := httptest.NewServer(w.webhook)
 	w.t.Cleanup(server.Close)
 	w.set["saga_compensation.escalation_webhook_url"] = server.URL

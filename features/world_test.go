@@ -53,6 +53,7 @@ type world struct {
 	book     *pb.CommandBook // given as a table
 	webhook  *webhook
 	handed   []error // of books handed over by hand
+	decision *decision
 }
 
 func newWorld(t testing.TB, angz deployment) *world {

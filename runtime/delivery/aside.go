@@ -89,6 +89,9 @@ func (c *Consumer[R]) retryAside(key book.Key, job *job[R]) {
 // anew handles the events of a dead letter and tells the store what became of it.
 // It reports whether that is decided; if not, the next look comes back to it.
 func (c *Consumer[R]) anew(ctx context.Context, letter *eventstore.Parked) (decided bool, err error) {
+	if waits, err := c.waitsForRetry(ctx, letter); err != nil || !waits {
+		return err == nil, err
+	}
 	events, err := c.eventsOf(ctx, letter)
 	if err != nil {
 		return false, err
@@ -113,6 +116,15 @@ func (c *Consumer[R]) anew(ctx context.Context, letter *eventstore.Parked) (deci
 		err = nil // somebody was faster, and has the last word
 	}
 	return err == nil, err
+}
+
+// waitsForRetry reports whether a dead letter is still to be retried: it may have
+// been decided between being found and its turn in the lane.
+func (c *Consumer[R]) waitsForRetry(ctx context.Context, letter *eventstore.Parked) (bool, error) {
+	found, err := c.options.Store.Parked(ctx, eventstore.ParkedQuery{
+		Subscription: letter.Subscription, AfterSubscription: letter.Subscription, AfterPosition: letter.Position - 1, Limit: 1,
+	})
+	return err == nil && len(found) > 0 && found[0].Position == letter.Position && found[0].State == eventstore.StateRetry, err
 }
 
 // passes reports whether an error may pass and has not come too often.

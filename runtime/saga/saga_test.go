@@ -161,6 +161,11 @@ var key = book.Key{Domain: "order", Root: uuid.UUID{15: 1}}
 // append stores one command's events and returns them as a book.
 func (w *world) append(next uint32, types ...string) *pb.EventBook {
 	w.Helper()
+	return w.appendTo(key, next, types...)
+}
+
+func (w *world) appendTo(key book.Key, next uint32, types ...string) *pb.EventBook {
+	w.Helper()
 	request := eventstore.Append{CommandID: uuid.New(), Key: key, Name: "o1", Next: next, CorrelationID: "c"}
 	for _, name := range types {
 		request.Events = append(request.Events, eventstore.NewEvent{TypeURL: name, CreatedAt: time.Unix(1, 0)})
