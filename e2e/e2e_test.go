@@ -76,6 +76,9 @@ var seedPorts = ports{1313, 1314, 1316, 50051}
 // that was only looked at.
 func freePorts(t testing.TB) ports {
 	t.Helper()
+	// A process that is just being started would keep the ports open until it is.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	var found [4]int
 	for i, tries := 0, 0; i < len(found); tries++ {
 		port := 10_000 + rand.IntN(22_000)

@@ -130,11 +130,13 @@ func writeYAML(out io.Writer, document any) error {
 		return fmt.Errorf("write YAML: %w", err)
 	}
 	plain(&node)
-	block, err := yaml.Marshal(&node)
-	if err != nil {
+	var block bytes.Buffer
+	encoder := yaml.NewEncoder(&block)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&node); err != nil {
 		return fmt.Errorf("write YAML: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "---\n%s", block)
+	_, err = fmt.Fprintf(out, "---\n%s", &block)
 	return err
 }
 

@@ -109,7 +109,7 @@ func (c *Consumer[R]) anew(ctx context.Context, letter *eventstore.Parked) (deci
 	case err != nil && c.passes(letter, err):
 		return false, err
 	case err != nil:
-		decision.To, decision.Reason = eventstore.StateParked, err.Error()
+		decision.To, decision.Reason = eventstore.StateParked, reasonOf(err)
 	}
 	err = c.options.Store.Decide(ctx, decision)
 	if errors.Is(err, eventstore.ErrNotParked) {

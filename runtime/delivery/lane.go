@@ -159,8 +159,17 @@ func (c *Consumer[R]) doFromLog(key book.Key, job *job[R]) {
 		c.options.Logger.ErrorContext(about(job.slice.working, events), "put among the dead letters; later events of this aggregate wait behind it",
 			"component", c.options.Name, "domain", key.Domain, "root", key.Root.String(), "sequence", book.First(events),
 			"correlation_id", events.CorrelationId, "attempts", attempts, "error", err)
-		c.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: err.Error(), FirstAt: first}, job.events, c.options.Name)
+		c.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: reasonOf(err), FirstAt: first}, job.events, c.options.Name)
 	}
+}
+
+// reasonOf says why events could not be handled, for people.
+func reasonOf(err error) string {
+	said, ok := status.FromError(err)
+	if !ok || said.Message() == "" {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s (%s)", said.Message(), said.Code())
 }
 
 // giveUp frees the place of a book that is not done here.

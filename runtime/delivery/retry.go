@@ -214,7 +214,7 @@ func (c *Consumer[R]) retryRecorded(ctx context.Context, s *slice, letter *event
 		Subscription: letter.Subscription, Position: letter.Position, From: undecided, To: eventstore.StateResolved, Attempts: outcome.attempts,
 	}
 	if outcome.failed != nil {
-		decision.To, decision.Reason = eventstore.StateParked, outcome.failed.Error()
+		decision.To, decision.Reason = eventstore.StateParked, reasonOf(outcome.failed)
 	}
 	err = c.options.Store.Decide(ctx, decision)
 	if errors.Is(err, eventstore.ErrNotParked) {
@@ -243,7 +243,7 @@ func (c *Consumer[R]) retryUnrecorded(ctx context.Context, s *slice, key book.Ke
 		letter = nil
 	}
 	if outcome.failed != nil {
-		letter.Attempts, letter.Reason, letter.LastAt = letter.Attempts+outcome.attempts, outcome.failed.Error(), time.Now()
+		letter.Attempts, letter.Reason, letter.LastAt = letter.Attempts+outcome.attempts, reasonOf(outcome.failed), time.Now()
 	}
 	if letter != nil {
 		rest = letter

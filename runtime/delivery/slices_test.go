@@ -557,8 +557,6 @@ func TestAForwardedBookIsNotForwardedAgain(t *testing.T) {
 		f.run(f.instance("one").Options)
 		f.awaitHolders(map[string]int{"one": 8})
 		two := f.instance("two")
-		two.store.kill() // it takes no slices
-		two.store.heal()
 		two.Forward = func(context.Context, string, *pb.EventBook) (string, error) {
 			f.Error("forwarded once more")
 			return "", nil

@@ -160,9 +160,14 @@ func deliveryOptions[R any](n *Node, configured config.Service, kind string) del
 	return delivery.Options[R]{
 		Domains: configured.Domains, Store: n.store, Bus: n.bus, Query: pb.NewEventQueryClient(n.memory.query),
 		Slices: n.slices(), Address: n.advertised(door), Metrics: n.options.Telemetry.Metrics(),
-		Retryable: rpcerr.Retryable, Absent: transport.Unreachable, Logger: observe.Component(n.logger, "delivery"),
+		Retryable: rpcerr.Retryable, Absent: absent, Logger: observe.Component(n.logger, "delivery"),
 	}
 }
+
+// absent reports whether an error says that somebody is away, be it a service, a
+// role or the store behind one, and nothing about the events: such errors never
+// make dead letters.
+func absent(err error) bool { return transport.Unreachable(err) || rpcerr.StoreAway(err) }
 
 func (n *Node) compensation() saga.Compensation {
 	configured := n.config.SagaCompensation

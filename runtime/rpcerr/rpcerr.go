@@ -40,9 +40,37 @@ func Status(err error) error {
 		return said
 	}
 	if errors.Is(err, eventstore.ErrOverloaded) {
-		return with(status.New(codes.ResourceExhausted, err.Error()), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
+		return with(status.New(codes.ResourceExhausted, err.Error()),
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)}, &errdetails.ErrorInfo{Reason: reasonStoreAway, Domain: domain})
 	}
-	return status.Error(code(err), err.Error())
+	plain := status.New(code(err), err.Error())
+	if plain.Code() == codes.Unavailable {
+		return with(plain, &errdetails.ErrorInfo{Reason: reasonStoreAway, Domain: domain})
+	}
+	return plain.Err()
+}
+
+// reasonStoreAway travels as a detail, so that it is understood behind any number
+// of hops.
+const reasonStoreAway = "STORE_UNAVAILABLE"
+
+// StoreAway reports whether an error says that an event store, here or in the
+// process that was called, cannot be reached or has too much to do now: it says
+// nothing about what was asked of it.
+func StoreAway(err error) bool {
+	if errors.Is(err, eventstore.ErrUnavailable) || errors.Is(err, eventstore.ErrOverloaded) {
+		return true
+	}
+	said, ok := status.FromError(err)
+	if !ok || said.Code() != codes.Unavailable && said.Code() != codes.ResourceExhausted {
+		return false
+	}
+	for _, detail := range said.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.Domain == domain && info.Reason == reasonStoreAway {
+			return true
+		}
+	}
+	return false
 }
 
 func code(err error) codes.Code {
@@ -149,8 +177,8 @@ func marks(err error) *errdetails.ErrorInfo {
 
 // with adds details, or leaves them out when they cannot be written: the code
 // and message matter more.
-func with(plain *status.Status, detail protoadapt.MessageV1) error {
-	if detailed, err := plain.WithDetails(detail); err == nil {
+func with(plain *status.Status, details ...protoadapt.MessageV1) error {
+	if detailed, err := plain.WithDetails(details...); err == nil {
 		return detailed.Err()
 	}
 	return plain.Err()

@@ -46,6 +46,7 @@ func TestWhatACallerIsTold(t *testing.T) {
 	revocation := &pb.RevocationResponse{Escalate: true, Reason: "too late"}
 	refused := rpcerr.Revoked(revocation)
 	overloaded := fmt.Errorf("append: %w", eventstore.ErrOverloaded)
+	away := &errdetails.ErrorInfo{Reason: "STORE_UNAVAILABLE", Domain: "angzarr"}
 	for _, c := range []struct {
 		name      string
 		err       error
@@ -62,9 +63,9 @@ func TestWhatACallerIsTold(t *testing.T) {
 		{"a lost race", fmt.Errorf("append: %w", &eventstore.Conflict{Key: key, Want: 3, Next: 5}),
 			said(t, codes.Aborted, "append: append to customer/00000000-0000-0000-0000-000000000001: expects number 3, the aggregate is at 5"), true},
 		{"taken over", eventstore.ErrFenced, said(t, codes.Aborted, "the subscription has been taken over"), true},
-		{"too much", overloaded, said(t, codes.ResourceExhausted, overloaded.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(100e6)}), true},
-		{"store away", eventstore.ErrUnavailable, said(t, codes.Unavailable, eventstore.ErrUnavailable.Error()), true},
-		{"store closed", fmt.Errorf("append: %w", eventstore.ErrClosed), said(t, codes.Unavailable, "append: the event store is closed"), true},
+		{"too much", overloaded, said(t, codes.ResourceExhausted, overloaded.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(100e6)}, away), true},
+		{"store away", eventstore.ErrUnavailable, said(t, codes.Unavailable, eventstore.ErrUnavailable.Error(), away), true},
+		{"store closed", fmt.Errorf("append: %w", eventstore.ErrClosed), said(t, codes.Unavailable, "append: the event store is closed", away), true},
 		{"out of time", fmt.Errorf("wait: %w", context.DeadlineExceeded), said(t, codes.DeadlineExceeded, "wait: context deadline exceeded"), true},
 		{"gone away", context.Canceled, said(t, codes.Canceled, "context canceled"), false},
 		{"anything else", io.ErrUnexpectedEOF, said(t, codes.Internal, "unexpected EOF"), false},
@@ -153,5 +154,31 @@ func TestStoredKeepsWhatWasSaid(t *testing.T) {
 	mismatch := status.Convert(rpcerr.Stored(rpcerr.Mismatch(key, 1, 2))).Details()[0].(*errdetails.ErrorInfo)
 	if mismatch.Reason != "SEQUENCE_MISMATCH" || mismatch.Metadata["events_stored"] != "true" || mismatch.Metadata["next_sequence"] != "2" {
 		t.Errorf("%v", mismatch)
+	}
+}
+
+// A saga whose target's store is away must not fill the dead letters, so the news
+// has to survive the way over other processes.
+func TestAStoreThatIsAwayIsRecognisedBehindAnyNumberOfHops(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"here":                      {fmt.Errorf("append: %w", eventstore.ErrUnavailable), true},
+		"as a status":               {rpcerr.Status(fmt.Errorf("append: %w", eventstore.ErrUnavailable)), true},
+		"as a status of a status":   {rpcerr.Status(rpcerr.Status(eventstore.ErrUnavailable)), true},
+		"too busy":                  {rpcerr.Status(eventstore.ErrOverloaded), true},
+		"a service that is away":    {status.Error(codes.Unavailable, "no"), false},
+		"a refusal":                 {status.Error(codes.FailedPrecondition, "no"), false},
+		"a service's own exhausted": {status.Error(codes.ResourceExhausted, "no"), false},
+		"nothing":                   {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := rpcerr.StoreAway(c.err); got != c.want {
+				t.Errorf("got %t for %v", got, c.err)
+			}
+		})
 	}
 }
