@@ -13,8 +13,12 @@ import (
 )
 
 // ExplainPorts adds to an error of the runtime which of its ports others have,
-// and who; other errors pass.
+// and who; other errors pass. After those the ports may still be the runtime's
+// own, which has only just closed them.
 func ExplainPorts(c *config.Config, err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
 	var lines []string
 	for _, door := range []struct {
 		key  string

@@ -233,8 +233,9 @@ type Snapshots struct {
 // service does not know what to do about it.
 type SagaCompensation struct {
 	FallbackDomain               string `key:"fallback_domain" default:"angzarr.saga-failures" format:"name" doc:"The domain in which failed compensations are recorded."`
-	DeadLetterQueueURL           string `key:"dead_letter_queue_url" secret:"true" doc:"Where dead letters are sent; nothing keeps them in the store."`
+	DeadLetterQueueURL           string `key:"dead_letter_queue_url" secret:"true" doc:"Where dead letters of compensation are sent as well, beside the store: https://, or amqp:// for the queue angzarr.saga-dead-letters of that broker."`
 	EscalationWebhookURL         string `key:"escalation_webhook_url" secret:"true" doc:"Who is told about failed compensations that escalate."`
+	EscalationWebhookSecret      string `key:"escalation_webhook_secret" secret:"true" doc:"What requests to the webhook, and to a dead_letter_queue_url that is one, are signed with: the header Angz-Signature."`
 	FallbackEmitSystemRevocation bool   `key:"fallback_emit_system_revocation" default:"true" doc:"Whether a failed compensation is recorded as an event."`
 	FallbackSendToDLQ            bool   `key:"fallback_send_to_dlq" default:"false" doc:"Whether a failed compensation becomes a dead letter."`
 	FallbackEscalate             bool   `key:"fallback_escalate" default:"false" doc:"Whether a failed compensation is told to the webhook."`

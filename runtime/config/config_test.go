@@ -155,7 +155,7 @@ func TestEveryKeyCanBeWritten(t *testing.T) {
 		}},
 		Sagas: []config.Service{{Name: "loyalty", Address: "[::1]:5", Coordinator: "a:1|b:1", Timeout: time.Minute, Domains: []string{"order", "customer"}, History: "new"}},
 		SagaCompensation: config.SagaCompensation{
-			FallbackDomain: "failures", DeadLetterQueueURL: "amqp://dlq", EscalationWebhookURL: "https://hook", FallbackSendToDLQ: true, FallbackEscalate: true,
+			FallbackDomain: "failures", DeadLetterQueueURL: "amqp://dlq", EscalationWebhookURL: "https://hook", EscalationWebhookSecret: "hunter2", FallbackSendToDLQ: true, FallbackEscalate: true,
 		},
 		Limits: config.Limits{
 			MaxMessageBytes: 1 << 20, RequestsPerSecond: 100, Burst: 50, MaxConcurrentStreams: 10, MaxHeaderBytes: 8 << 10, MaxConnectionAgeSecs: 3600,

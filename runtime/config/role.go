@@ -109,6 +109,9 @@ func (l *loader) checkURLs() {
 	if c.Messaging.Type == "amqp" && !isURL(c.Messaging.AMQP.URL, "amqp", "amqps") {
 		l.blame("messaging.amqp.url", "messaging.amqp.url: found a value that is not shown here, expected amqp://user:password@host:port/vhost or amqps://…; characters such as / and # in a password are written as %2F and %23")
 	}
+	if queue := c.SagaCompensation.DeadLetterQueueURL; queue != "" && !isURL(queue, "http", "https", "amqp", "amqps") {
+		l.blame("saga_compensation.dead_letter_queue_url", "saga_compensation.dead_letter_queue_url: found a value that is not shown here, expected a URL that begins with https://, http://, amqps:// or amqp://")
+	}
 	if hook := c.SagaCompensation.EscalationWebhookURL; hook != "" && !isURL(hook, "http", "https") {
 		l.blame("saga_compensation.escalation_webhook_url", "saga_compensation.escalation_webhook_url: found a value that is not shown here, expected a URL that begins with https:// or http://")
 	}

@@ -45,7 +45,7 @@ func isSecret(path cmp.Path) bool {
 	for _, step := range path {
 		if field, ok := step.(cmp.StructField); ok {
 			switch field.Name() {
-			case "Env", "URI", "URL", "SASLPassword", "DeadLetterQueueURL", "EscalationWebhookURL":
+			case "Env", "URI", "URL", "SASLPassword", "DeadLetterQueueURL", "EscalationWebhookURL", "EscalationWebhookSecret":
 				return true
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -169,7 +170,7 @@ func reasonOf(err error) string {
 	if !ok || said.Message() == "" {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s (%s)", said.Message(), said.Code())
+	return fmt.Sprintf("%s (%s)", said.Message(), code.Code(said.Code()))
 }
 
 // giveUp frees the place of a book that is not done here.

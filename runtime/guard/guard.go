@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc"
 )
@@ -115,7 +116,7 @@ func (g *Guard) Unary() grpc.UnaryServerInterceptor {
 		if err := visit.checkRequest(request); err != nil {
 			return nil, err
 		}
-		response, err := handler(ctx, request)
+		response, err := handler(withCaller(ctx, visit.names), request)
 		if err != nil {
 			return response, err
 		}
@@ -124,6 +125,24 @@ func (g *Guard) Unary() grpc.UnaryServerInterceptor {
 		}
 		return visit.visible(response), nil
 	}
+}
+
+// callerKey is the context's key for who calls.
+type callerKey struct{}
+
+func withCaller(ctx context.Context, names []string) context.Context {
+	if len(names) == 0 {
+		return ctx
+	}
+	return context.WithValue(ctx, callerKey{}, strings.Join(names[:min(len(names), mostNames)], ", "))
+}
+
+// Caller returns who makes the unary call with this context, as far as a guard
+// has found that out; empty where nobody is asked. A caller whose certificate has
+// several names is called by the first ones.
+func Caller(ctx context.Context) string {
+	caller, _ := ctx.Value(callerKey{}).(string)
+	return caller
 }
 
 // Stream guards calls with streams.

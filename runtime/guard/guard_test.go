@@ -570,3 +570,28 @@ func TestADoorIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+func TestServicesLearnWhoCalls(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		made  *guard.Guard
+		token string
+		who   string
+		code  codes.Code
+	}{
+		{shop(t), opsToken, "ops", codes.OK},
+		{shop(t), webToken, "", codes.PermissionDenied},
+		{open(t, guard.Options{}), "", "", codes.OK},
+	} {
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+c.token))
+		who := ""
+		_, err := c.made.Unary()(ctx, &pb.DeadLetterDecision{}, &grpc.UnaryServerInfo{FullMethod: pb.Admin_Retry_FullMethodName},
+			func(ctx context.Context, _ any) (any, error) {
+				who = guard.Caller(ctx)
+				return &pb.DeadLettersDecided{}, nil
+			})
+		if who != c.who || status.Code(err) != c.code {
+			t.Errorf("%q: called by %q, %v", c.token, who, err)
+		}
+	}
+}

@@ -116,15 +116,17 @@ func address(ctx context.Context) string {
 	return ip.String()
 }
 
+// mostNames is how many names of one caller are told.
+const mostNames = 3
+
 // called says who a caller is, for people.
 func called(names []string) string {
-	const most = 3
 	var quoted []string
-	for _, name := range names[:min(len(names), most)] {
+	for _, name := range names[:min(len(names), mostNames)] {
 		quoted = append(quoted, fmt.Sprintf("%q", name))
 	}
-	if len(names) > most {
-		quoted = append(quoted, fmt.Sprintf("%d other names", len(names)-most))
+	if len(names) > mostNames {
+		quoted = append(quoted, fmt.Sprintf("%d other names", len(names)-mostNames))
 	}
 	return strings.Join(quoted, ", ")
 }

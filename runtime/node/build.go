@@ -82,7 +82,12 @@ func (n *Node) buildAdmin() {
 	if !n.parts.store {
 		return
 	}
-	n.admin = admin.New(admin.Options{Store: n.store, Decided: n.decided, Logger: observe.Component(n.logger, "admin")})
+	options := admin.Options{Store: n.store, Decided: n.decided, Logger: observe.Component(n.logger, "admin")}
+	if n.parts.gateway {
+		// At the other doors it is a gateway that calls, and says for whom.
+		options.Caller = guard.Caller
+	}
+	n.admin = admin.New(options)
 }
 
 // decided has this process's consumers look at what has been decided.
@@ -178,11 +183,14 @@ func (n *Node) compensation() saga.Compensation {
 			Escalate: configured.FallbackEscalate,
 		},
 	}
+	client, secret := &http.Client{Timeout: 5 * time.Second}, configured.EscalationWebhookSecret
 	if url := configured.EscalationWebhookURL; url != "" {
-		compensation.Escalate = saga.Webhook(url, &http.Client{Timeout: 5 * time.Second})
+		compensation.Escalate = saga.Hook{URL: url, Secret: secret, Key: "saga_compensation.escalation_webhook_url", Client: client}.Escalate
 	}
-	if url := configured.DeadLetterQueueURL; url != "" {
-		compensation.Queue = saga.Hook{URL: url, Key: "saga_compensation.dead_letter_queue_url", Client: &http.Client{Timeout: 5 * time.Second}}.Keep
+	if url := configured.DeadLetterQueueURL; strings.HasPrefix(url, "amqp") {
+		compensation.Queue = n.letterbox(url)
+	} else if url != "" {
+		compensation.Queue = saga.Hook{URL: url, Secret: secret, Key: "saga_compensation.dead_letter_queue_url", Client: client}.Keep
 	}
 	return compensation
 }
@@ -274,7 +282,7 @@ func (n *Node) buildDoor() error {
 		if err != nil {
 			return err
 		}
-		n.admin = admin.Forward(pb.NewAdminClient(everyone), nil)
+		n.admin = admin.Forward(pb.NewAdminClient(everyone), guard.Caller)
 		options.Query, options.Stream = pb.NewEventQueryClient(everyone), pb.NewEventStreamClient(streams)
 	}
 	n.door = gateway.New(options)

@@ -38,7 +38,9 @@ func TestAHeldDoorOpensLater(t *testing.T) {
 
 			held, open := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { done <- transport.Hold(held, transport.ServerOptions{}, "domain order waits for its store", listener) }()
+			go func() {
+				done <- transport.Hold(held, transport.ServerOptions{}, "domain order waits for its store", listener)
+			}()
 			checkHealth(t, client, healthpb.HealthCheckResponse_NOT_SERVING)
 			err = client.Invoke(t.Context(), "/angzarr.AggregateCoordinator/Handle", &emptypb.Empty{}, &emptypb.Empty{})
 			if !transport.Unreachable(err) || status.Convert(err).Message() != "domain order waits for its store" {

@@ -27,13 +27,23 @@ func Listen(address Address) (net.Listener, error) {
 	}
 	listener, err := net.Listen("tcp", address.Address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use: stop the program that listens there, or configure another port", address.Address)
+		return nil, &inUse{address.Address}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address.Address, err)
 	}
 	return listener, nil
 }
+
+// inUse says that another program listens at an address. It is an EADDRINUSE.
+type inUse struct{ address string }
+
+func (e *inUse) Error() string {
+	return e.address + " is in use: stop the program that listens there, or configure another port"
+}
+
+// Unwrap lets callers tell a port in use from other trouble.
+func (e *inUse) Unwrap() error { return syscall.EADDRINUSE }
 
 func listenUnix(path string) (net.Listener, error) {
 	if longest := max(len(path), len(filepath.Dir(path))+len(hiddenName)); longest > maxSocketPath {

@@ -13,6 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 shop=$(dirname "$here")
 top=$(cd "$shop/../.." && pwd)
 data=${ANGZ_PRODUCTION_DATA:-$shop/.angz/production}
+gateway=${ANGZ_PRODUCTION_GATEWAY:-1316}
 logs=$data/logs
 config=$here/angz.yaml
 mkdir -p "$logs"
@@ -100,12 +101,13 @@ run() {
 	pids="$pids $!"
 }
 
-# role PORT NAME ROLE [COMPONENT]: one process of angz.
+# role PORT NAME ROLE [COMPONENT]: one process of angz, with its metrics and
+# profiles at PORT + 1000.
 role() {
 	port=$1 name=$2
 	shift 2
 	run "$name" env ANGZARR_TRANSPORT__TCP__PORT="$port" ANGZARR_SERVER__EVENT_QUERY_PORT=0 \
-		ANGZARR_CONFIG="$config" "$top/bin/angz" serve "$@"
+		ANGZARR_DEBUG__ADDRESS=127.0.0.1:$((port + 1000)) ANGZARR_CONFIG="$config" "$top/bin/angz" serve "$@"
 }
 
 say "starting RabbitMQ and PostgreSQL (RabbitMQ takes a quarter of a minute)"
@@ -134,13 +136,13 @@ for i in 1 2; do
 	role 2106$i saga-reservation-$i saga reservation
 	role 2108$i stream-$i stream
 done
-role 1316 gateway-1 gateway
+role $gateway gateway-1 gateway
 role 21072 gateway-2 gateway
 role 21091 log log
 
 say "waiting for the gateway"
 tries=0
-until "$top/bin/angz" events customer nobody --address localhost:1316 >/dev/null 2>&1; do
+until "$top/bin/angz" events customer nobody --address localhost:$gateway >/dev/null 2>&1; do
 	tries=$((tries + 1))
 	if [ $tries -gt 120 ]; then
 		say "the gateway does not answer; see $logs"
@@ -148,6 +150,6 @@ until "$top/bin/angz" events customer nobody --address localhost:1316 >/dev/null
 	fi
 	sleep 1
 done
-say "ready: commands and queries at localhost:1316 and localhost:21072; logs in $logs; Ctrl-C stops everything"
+say "ready: commands and queries at localhost:$gateway and localhost:21072; logs in $logs; Ctrl-C stops everything"
 # Until a signal: whatever ends by itself has said why in its log.
 while :; do sleep 3600 & wait $! || true; done
