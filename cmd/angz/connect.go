@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -22,46 +23,58 @@ const serverName = "angz"
 // enough for one that is just starting, short enough for one who forgot to start it.
 const readyWait = time.Second
 
+// tokenVariable holds the bearer token that shows a system who calls.
+const tokenVariable = "ANGZARR_TOKEN"
+
 // connection holds the flags of commands that talk to a running system.
 type connection struct {
-	address string
+	address       string
+	ca, cert, key string // files, for https addresses
 }
 
 func (c *connection) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.address, "address", "",
 		"where angz answers: host:port, http://, https:// or a socket path (default: the gateway of angz.yaml, else localhost:1316)")
+	cmd.Flags().StringVar(&c.ca, "ca", "", "the authorities that vouch for it, with https:// (default: transport.tls.ca of angz.yaml, else the system's); a token is taken from "+tokenVariable)
+	cmd.Flags().StringVar(&c.cert, "cert", "", "the certificate that shows who you are, if it asks")
+	cmd.Flags().StringVar(&c.key, "key", "", "the certificate's key")
 }
 
 // dial connects to the system the flags and the configuration name. It does not
 // wait for it.
 func (c *connection) dial(s streams) (*transport.Client, error) {
-	address := c.address
+	address, ca := c.address, c.ca
 	if address == "" {
-		configured, err := gatewayAddress(s)
+		loaded, err := around(s)
 		if err != nil {
 			return nil, usageError{err}
 		}
-		address = configured
+		address = loaded.GatewayAddress()
+		if file := loaded.Transport.TLS.CA; ca == "" && file != "" && !filepath.IsAbs(file) {
+			ca = filepath.Join(loaded.Dir, file)
+		} else if ca == "" {
+			ca = file
+		}
 	}
-	client, err := transport.Dial(address, transport.DialOptions{Name: serverName, ReadyWait: readyWait})
+	secure, err := transport.OpenTLS(transport.TLSOptions{CA: ca, Cert: c.cert, Key: c.key})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	token, _ := s.lookup(tokenVariable)
+	client, err := transport.Dial(address, transport.DialOptions{Name: serverName, ReadyWait: readyWait, TLS: secure, Token: token})
 	if err != nil {
 		return nil, usagef("--address: %w", err)
 	}
 	return client, nil
 }
 
-// gatewayAddress returns where the project around the working directory has its
-// gateway.
-func gatewayAddress(s streams) (string, error) {
+// around loads the configuration of the project around the working directory.
+func around(s streams) (*config.Config, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find angz.yaml: %w", err)
+		return nil, fmt.Errorf("find angz.yaml: %w", err)
 	}
-	loaded, err := config.Load(config.Options{Dir: dir, Environ: s.environ, NoStore: true})
-	if err != nil {
-		return "", err
-	}
-	return loaded.GatewayAddress(), nil
+	return config.Load(config.Options{Dir: dir, Environ: s.environ, NoStore: true})
 }
 
 // refuses reports whether a code means that a system says no, as opposed to

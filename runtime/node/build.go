@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,6 +17,7 @@ import (
 	"github.com/angz-dev/angz/runtime/delivery"
 	"github.com/angz-dev/angz/runtime/eventlog"
 	"github.com/angz-dev/angz/runtime/gateway"
+	"github.com/angz-dev/angz/runtime/guard"
 	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/projector"
 	"github.com/angz-dev/angz/runtime/query"
