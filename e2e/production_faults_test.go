@@ -1,13 +1,24 @@
 package e2e_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	pb "github.com/angz-dev/angz/proto/angzarrpb"
+	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/servertest"
 )
 
@@ -221,4 +232,71 @@ func TestSignalsWhileWaiting(t *testing.T) {
 	if waiting.err != nil {
 		t.Errorf("it ended with %v:\n%s", waiting.err, waiting.output)
 	}
+}
+
+// TestAPoisonousEventStopsItsAggregateOnly sends, under load, what the projector
+// cannot take, and has it skipped as a person does.
+func TestAPoisonousEventStopsItsAggregateOnly(t *testing.T) {
+	p := production(t)
+	load := p.startLoad("healthy", writers)
+	gateway := p.of("gateway")[0]
+	conn := dialLocal(t, gateway.port)
+	defer conn.Close()
+	commands := pb.NewAggregateCoordinatorClient(conn)
+	for number, value := range []string{"0", poison, "2", "3"} {
+		_, err := commands.Handle(t.Context(), &pb.CommandBook{
+			Cover: &pb.Cover{Domain: "source", AggregateId: "poisoned"},
+			Pages: []*pb.CommandPage{{Sequence: uint32(number), Command: &anypb.Any{TypeUrl: "e2e.Do", Value: []byte(value)}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dlq := func(args ...string) string {
+		t.Helper()
+		output, err := exec.Command(binary, append(args, "--address", local(gateway.port))...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("angz %q: %v\n%s", args, err, output)
+		}
+		return string(output)
+	}
+	listed := within(time.Minute, 3, func() []string {
+		return strings.Split(strings.TrimSpace(dlq("dlq", "list", "--output", "json")), "\n")
+	})
+	if len(listed) != 3 || !strings.Contains(listed[0], "this event cannot be projected") {
+		t.Fatalf("the dead letters are:\n%s", strings.Join(listed, "\n"))
+	}
+	load.more(200)
+	dlq("dlq", "skip", "projector/lines", position(t, listed[0]), "--note", "it was a test")
+
+	root := book.Root("source", "poisoned")
+	want := []string{fmt.Sprintf("%x/0/0", root[:]), fmt.Sprintf("%x/2/2", root[:]), fmt.Sprintf("%x/3/3", root[:])}
+	got := within(time.Minute, len(want), func() []string { return p.linesOf("poisoned") })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("after the skip:\n%s", diff)
+	}
+	p.settle(load)
+}
+
+// position returns the position in a dead letter as angz prints it.
+func position(t *testing.T, letter string) string {
+	t.Helper()
+	var read struct{ Position json.Number }
+	if err := json.Unmarshal([]byte(letter), &read); err != nil || read.Position == "" {
+		t.Fatalf("no position in %s: %v", letter, err)
+	}
+	return read.Position.String()
+}
+
+// linesOf returns what the read model has of an aggregate.
+func (p *plant) linesOf(name string) []string {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.folder, "lines"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	root := book.Root("source", name)
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
+		return !strings.HasPrefix(line, fmt.Sprintf("%x/", root[:]))
+	})
 }

@@ -14,8 +14,10 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -116,6 +118,9 @@ func line(events *pb.EventBook, page *pb.EventPage) []byte {
 	return fmt.Appendf(nil, "%x/%d/%s", events.Cover.Root.Value, page.GetNum(), page.Event.Value)
 }
 
+// poison is what no read model can take.
+const poison = "poison"
+
 // lines is a read model in a file: a line for each event, once.
 type lines struct {
 	pb.UnimplementedProjectorServer
@@ -140,6 +145,9 @@ func (l *lines) Handle(_ context.Context, events *pb.EventBook) (*pb.Projection,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, page := range events.Pages {
+		if string(page.Event.Value) == poison {
+			return nil, status.Error(codes.InvalidArgument, "this event cannot be projected")
+		}
 		text := string(line(events, page))
 		if l.seen[text] {
 			continue

@@ -8,8 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,6 +27,7 @@ import (
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/node"
 	"github.com/angz-dev/angz/runtime/runtimetest"
+	"github.com/angz-dev/angz/runtime/servertest"
 	"github.com/angz-dev/angz/runtime/transport"
 )
 
@@ -75,9 +78,17 @@ type world struct {
 	service *exec.Cmd
 	node    *node.Node
 	client  pb.AggregateCoordinatorClient
+	server  *servertest.Postgres // nil for a file
 }
 
+// newWorld returns a world over a file.
 func newWorld(b *testing.B) *world {
+	b.Helper()
+	return newWorldOver(b, map[string]string{"storage.type": "sqlite", "storage.sqlite.path": filepath.Join(b.TempDir(), "events.db")})
+}
+
+// newWorldOver returns a world over a store that the configuration describes.
+func newWorldOver(b *testing.B, set map[string]string) *world {
 	b.Helper()
 	folder := runtimetest.Folder(b)
 	socket := filepath.Join(folder, "s.sock")
@@ -88,10 +99,8 @@ func newWorld(b *testing.B) *world {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
-	n := start(b, map[string]string{
-		"storage.type": "sqlite", "storage.sqlite.path": filepath.Join(folder, "events.db"),
-		"transport.type": "uds", "transport.uds.base_path": folder,
-	}, func(c *config.Config) {
+	set["transport.type"], set["transport.uds.base_path"] = "uds", folder
+	n := start(b, set, func(c *config.Config) {
 		c.Domains = []config.Service{{Name: "bench", Address: socket}}
 	})
 	conn, err := transport.Dial(filepath.Join(folder, "aggregate-bench.sock"), transport.DialOptions{Name: "angz"})
@@ -99,7 +108,7 @@ func newWorld(b *testing.B) *world {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = conn.Close() })
-	return &world{service, n, pb.NewAggregateCoordinatorClient(conn)}
+	return &world{service, n, pb.NewAggregateCoordinatorClient(conn), nil}
 }
 
 // cpu returns what this process and the service have used so far.
@@ -110,6 +119,13 @@ func (w *world) cpu(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	own := time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	if w.server != nil {
+		database, err := w.server.CPU()
+		if err != nil {
+			b.Fatal(err)
+		}
+		own += database
+	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.service.Process.Pid))
 	if err != nil {
 		return own // not Linux: the client's and the node's share only
@@ -172,6 +188,20 @@ func BenchmarkCommand(b *testing.B) {
 	}
 }
 
+// BenchmarkCommandPostgres is the same over PostgreSQL, whose processes are counted
+// too, in one process with the gateway.
+func BenchmarkCommandPostgres(b *testing.B) {
+	server := servertest.NewDurablePostgres()
+	b.Cleanup(server.Close)
+	w := newWorldOver(b, map[string]string{"storage.type": "postgres", "storage.postgres.uri": server.Use(b)})
+	w.server = server
+	const aggregates = 1000
+	w.fill(b, aggregates)
+	w.run(b, func(n uint64) *pb.CommandBook {
+		return runtimetest.AnyNumber(runtimetest.Command("bench", root(n*7919%aggregates), 0, keepEvery(n/aggregates, 4)))
+	})
+}
+
 // fill stores one event for each aggregate.
 func (w *world) fill(b *testing.B, aggregates uint64) {
 	b.Helper()
@@ -222,6 +252,63 @@ func BenchmarkHistory(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkCommitToProjector measures, at 500 commands a second over PostgreSQL,
+// how long after the commit's answer a projector's service is called.
+func BenchmarkCommitToProjector(b *testing.B) {
+	database, broker := servertest.NewDurablePostgres(), servertest.NewRabbit()
+	b.Cleanup(database.Close)
+	b.Cleanup(broker.Close)
+	for name, set := range map[string]map[string]string{
+		"without a broker": {}, "through RabbitMQ": {"messaging.type": "amqp"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			if set["messaging.type"] == "amqp" {
+				set["messaging.amqp.url"] = broker.Use(b)
+			}
+			set["storage.type"], set["storage.postgres.uri"] = "postgres", database.Use(b)
+			var called sync.Map // when, by correlation
+			arrived := make(chan struct{}, 1<<20)
+			service := runtimetest.Projector(b, func(_ context.Context, events *pb.EventBook) (*pb.Projection, error) {
+				called.Store(events.CorrelationId, time.Now())
+				arrived <- struct{}{}
+				return &pb.Projection{}, nil
+			})
+			n := start(b, set, func(c *config.Config) {
+				c.Projectors = []config.Service{{Name: "bench", Address: service.Address()}}
+			})
+			committed := make([]time.Time, b.N)
+			ticks := time.NewTicker(2 * time.Millisecond)
+			defer ticks.Stop()
+			var appending sync.WaitGroup
+			for i := range b.N {
+				<-ticks.C
+				appending.Go(func() {
+					_, err := n.Store().Append(context.Background(), eventstore.Append{
+						CommandID: uuid.Must(uuid.NewV7()), Key: book.Key{Domain: "bench", Root: uuid.New()}, CorrelationID: strconv.Itoa(i),
+						Events: []eventstore.NewEvent{{TypeURL: "bench.Done", Payload: payload, CreatedAt: time.Now()}},
+					})
+					if err != nil {
+						b.Error(err)
+					}
+					committed[i] = time.Now()
+				})
+			}
+			appending.Wait()
+			took := make([]time.Duration, b.N)
+			for range took {
+				<-arrived
+			}
+			for i := range took {
+				at, _ := called.Load(strconv.Itoa(i))
+				took[i] = at.(time.Time).Sub(committed[i])
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 		})
 	}
 }
