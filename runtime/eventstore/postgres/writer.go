@@ -449,6 +449,9 @@ func appendStored(events []eventstore.Event, r *request, last uint64, name strin
 	return events
 }
 
+// tellEvery is the shortest time between two notifications of one process.
+const tellEvery = time.Millisecond
+
 // tellOthers lets other processes know how far the log has grown. It is a hint:
 // who misses it asks within a moment. It goes by a connection of its own and is
 // not waited for, since a notification inside the append would take a lock of the
@@ -463,6 +466,15 @@ func (w *writer) tellOthers(ctx context.Context) {
 		call, cancel := context.WithTimeout(ctx, connectWithin)
 		_, _ = w.store.pool.Exec(call, `SELECT pg_notify('angz', $1)`, fmt.Sprint(w.told.Load()))
 		cancel()
+		// A busy log need not be told of a thousand times a second and more: what
+		// comes meanwhile goes with the next one.
+		rest := time.NewTimer(tellEvery)
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			rest.Stop()
+			return
+		}
 	}
 }
 
