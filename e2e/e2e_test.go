@@ -71,16 +71,16 @@ type ports struct{ aggregate, query, gateway, stream int }
 // seedPorts are the ones in the documentation.
 var seedPorts = ports{1313, 1314, 1316, 50051}
 
-// freePorts returns ports that nobody listens on. They are below those that the
+// free returns ports that nobody listens on. They are below those that the
 // system gives to outgoing connections, one of which would soon take a port again
 // that was only looked at.
-func freePorts(t testing.TB) ports {
+func free(t testing.TB, count int) []int {
 	t.Helper()
 	// A process that is just being started would keep the ports open until it is.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	var found [4]int
-	for i, tries := 0, 0; i < len(found); tries++ {
+	var found []int
+	for tries := 0; len(found) < count; tries++ {
 		port := 10_000 + rand.IntN(22_000)
 		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
@@ -90,9 +90,14 @@ func freePorts(t testing.TB) ports {
 			continue
 		}
 		defer listener.Close()
-		found[i] = port
-		i++
+		found = append(found, port)
 	}
+	return found
+}
+
+func freePorts(t testing.TB) ports {
+	t.Helper()
+	found := free(t, 4)
 	return ports{found[0], found[1], found[2], found[3]}
 }
 

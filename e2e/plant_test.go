@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,8 +62,9 @@ func newPlant(t testing.TB, o plantOptions) *plant {
 	t.Helper()
 	p := &plant{t: t, options: o, folder: t.TempDir(), mark: fmt.Sprintf("ANGZ_E2E_MARK=plant-%d", time.Now().UnixNano())}
 	p.file = filepath.Join(p.folder, "angz.yaml")
-	ports := plantPorts{free(t, 2), free(t, 2), free(t, 2), free(t, 2), free(t, 2), free(t, 1)}
-	services := free(t, 4)
+	all := free(t, 15) // at once, so that none is there twice
+	ports := plantPorts{all[0:2], all[2:4], all[4:6], all[6:8], all[8:10], all[10:11]}
+	services := all[11:]
 	p.play("source", "aggregate", services[0])
 	p.play("target", "aggregate", services[1])
 	p.play("lines", "projector", services[2], "LINES="+filepath.Join(p.folder, "lines"))
@@ -114,21 +114,6 @@ func (p *plant) write(o plantOptions, ports plantPorts, services []int, through 
 }
 
 func local(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
-
-// free returns ports that nobody listens on.
-func free(t testing.TB, count int) []int {
-	t.Helper()
-	found := make([]int, count)
-	for i := range found {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		found[i] = listener.Addr().(*net.TCPAddr).Port
-	}
-	return found
-}
 
 // play adds one of the user's services.
 func (p *plant) play(name, as string, port int, environ ...string) {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -33,7 +34,8 @@ func StreamServer(logger *slog.Logger) grpc.StreamServerInterceptor {
 		start := time.Now()
 		ctx := uncorrelated(stream.Context())
 		err := handler(server, within{stream, ctx})
-		if err != nil {
+		// Who watches the health hears of the server's end in this way.
+		if err != nil && info.FullMethod != healthpb.Health_Watch_FullMethodName {
 			logFailure(ctx, logger, info.FullMethod, time.Since(start), err, nil)
 		}
 		return err
