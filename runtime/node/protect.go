@@ -84,12 +84,17 @@ func (n *Node) serverOptions(role string) transport.ServerOptions {
 	return options
 }
 
-// describeDoors says for each door where it is and how it is protected.
+// describeDoors says for each door where it is and how it is protected. On a
+// laptop, whose doors nobody else can reach, that is of no interest.
 func (n *Node) describeDoors(ctx context.Context) {
+	usual := slog.LevelInfo
+	if n.options.Telemetry == nil {
+		usual = slog.LevelDebug
+	}
 	for _, front := range n.fronts {
 		for _, listener := range front.listeners {
 			text, exposed := guard.Door{Name: front.role, Address: listener.Addr(), TLS: n.tls, Guard: n.guardOf(front.role)}.Describe()
-			level := slog.LevelDebug
+			level := usual
 			if exposed {
 				level = slog.LevelWarn
 			}
