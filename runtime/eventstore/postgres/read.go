@@ -110,7 +110,7 @@ func (s *Store) infoOf(ctx context.Context, key book.Key) (info eventstore.Info,
 		return info, nil
 	}
 	found := &eventstore.Snapshot{Key: key, Sequence: uint32(*seq), TypeURL: *typeURL, State: state}
-	if found.Sequence < info.Next && *sum == checksum(found.Sequence, found.TypeURL, found.State) {
+	if found.Sequence < info.Next && *sum == found.Checksum() {
 		info.Snapshot = found // else it is damaged, or of events that are not there
 	}
 	return info, nil

@@ -74,12 +74,10 @@ func (s *Store) share(ctx context.Context, request *eventstore.Share) (shared ev
 
 // checkShare refuses what no state of the subscription could make right.
 func checkShare(request *eventstore.Share) error {
-	switch {
-	case request.Member == uuid.Nil:
-		return errors.New("no member")
-	case request.Slices < 1:
-		return fmt.Errorf("%d slices", request.Slices)
-	case request.Lease < time.Millisecond && !request.Leave:
+	if err := request.Check(); err != nil {
+		return err
+	}
+	if request.Lease < time.Millisecond && !request.Leave { // the database counts in milliseconds
 		return fmt.Errorf("a lease of %s", request.Lease)
 	}
 	return nil
@@ -165,7 +163,7 @@ func parkedArrays(moves *eventstore.Advance) (a arrays) {
 		a.attempts = append(a.attempts, int32(p.Attempts))
 		a.reasons = append(a.reasons, strings.ReplaceAll(strings.ToValidUTF8(p.Reason, "\uFFFD"), "\x00", "\uFFFD"))
 		a.states = append(a.states, string(cmp.Or(p.State, eventstore.StateParked)))
-		a.firsts, a.lasts = append(a.firsts, nanos(p.FirstAt)), append(a.lasts, nanos(p.LastAt))
+		a.firsts, a.lasts = append(a.firsts, eventstore.Nanos(p.FirstAt)), append(a.lasts, eventstore.Nanos(p.LastAt))
 	}
 	return a
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -76,7 +73,7 @@ func (s *Store) Append(ctx context.Context, wanted eventstore.Append) (eventstor
 	if err := ctx.Err(); err != nil {
 		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", wanted.Key, err)
 	}
-	r := &request{Append: wanted, bytes: size(&wanted), done: make(chan struct{})}
+	r := &request{Append: wanted, bytes: wanted.Bytes(), done: make(chan struct{})}
 	if err := s.writer.enqueue(r); err != nil {
 		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", wanted.Key, err)
 	}
@@ -108,34 +105,18 @@ func (s *Store) repeated(ctx context.Context, r *request) (eventstore.Appended, 
 
 // checkAppend refuses what no state of the log could make right.
 func checkAppend(wanted *eventstore.Append) error {
-	if wanted.Key.Domain == "" {
-		return errors.New("no domain")
+	if err := wanted.Check(); err != nil {
+		return err
 	}
 	if len(wanted.Key.Domain) > longestDomain {
 		return fmt.Errorf("the domain's name has %d bytes, more than %d", len(wanted.Key.Domain), longestDomain)
-	}
-	if wanted.CommandID == uuid.Nil {
-		return errors.New("no command id")
-	}
-	if len(wanted.Events) == 0 {
-		return errors.New("no events")
-	}
-	next := uint64(wanted.Next) + uint64(len(wanted.Events))
-	if next > math.MaxUint32 {
-		return fmt.Errorf("%d more events after number %d do not fit into 32 bits", len(wanted.Events), wanted.Next)
 	}
 	texts := []string{wanted.Key.Domain, wanted.Name, wanted.CorrelationID, wanted.Causation, wanted.Trace}
 	for i := range wanted.Events {
 		texts = append(texts, wanted.Events[i].TypeURL)
 	}
-	if snapshot := wanted.Snapshot; snapshot != nil {
-		if snapshot.Key != wanted.Key && snapshot.Key != (book.Key{}) {
-			return fmt.Errorf("the snapshot is of %s", snapshot.Key)
-		}
-		if uint64(snapshot.Sequence) >= next {
-			return fmt.Errorf("the snapshot contains event %d, the last one is %d", snapshot.Sequence, next-1)
-		}
-		texts = append(texts, snapshot.TypeURL)
+	if wanted.Snapshot != nil {
+		texts = append(texts, wanted.Snapshot.TypeURL)
 	}
 	return checkTexts(texts...)
 }
@@ -151,18 +132,6 @@ func checkTexts(texts ...string) error {
 		}
 	}
 	return nil
-}
-
-// size estimates what a request adds to a batch.
-func size(wanted *eventstore.Append) int {
-	bytes := 0
-	for i := range wanted.Events {
-		bytes += len(wanted.Events[i].Payload) + len(wanted.Events[i].TypeURL)
-	}
-	if wanted.Snapshot != nil {
-		bytes += len(wanted.Snapshot.State)
-	}
-	return bytes
 }
 
 func (w *writer) enqueue(r *request) error {
@@ -441,7 +410,7 @@ func appendStored(events []eventstore.Event, r *request, last uint64, name strin
 		event := &r.Events[i]
 		events = append(events, eventstore.Event{
 			Position: first + uint64(i), Key: r.Key, Name: name, Sequence: r.Next + uint32(i),
-			TypeURL: event.TypeURL, Payload: event.Payload, CreatedAt: time.Unix(0, nanos(event.CreatedAt)).UTC(),
+			TypeURL: event.TypeURL, Payload: event.Payload, CreatedAt: time.Unix(0, eventstore.Nanos(event.CreatedAt)).UTC(),
 			CommandID: r.CommandID, CorrelationID: r.CorrelationID, Causation: r.Causation, Trace: r.Trace,
 			Offset: i, Count: len(r.Events),
 		})
@@ -557,12 +526,12 @@ func (w *writer) arguments(batch []*request) []any {
 		for part := range r.Events {
 			event := &r.Events[part]
 			owners, parts = append(owners, int32(i+1)), append(parts, int32(part))
-			created, types, payloads = append(created, nanos(event.CreatedAt)), append(types, event.TypeURL), append(payloads, bytesOrNull(event.Payload))
+			created, types, payloads = append(created, eventstore.Nanos(event.CreatedAt)), append(types, event.TypeURL), append(payloads, bytesOrNull(event.Payload))
 		}
 		if s := r.Snapshot; s != nil {
 			snapshotOf, snapshotSeqs = append(snapshotOf, int32(i+1)), append(snapshotSeqs, int64(s.Sequence))
 			snapshotTypes, snapshotStates = append(snapshotTypes, s.TypeURL), append(snapshotStates, bytesOrNull(s.State))
-			snapshotSums = append(snapshotSums, checksum(s.Sequence, s.TypeURL, s.State))
+			snapshotSums = append(snapshotSums, s.Checksum())
 		}
 	}
 	return []any{
@@ -610,18 +579,8 @@ func (s *Store) saveSnapshot(ctx context.Context, snapshot *eventstore.Snapshot)
 			SET seq = excluded.seq, type_url = excluded.type_url, state = excluded.state, checksum = excluded.checksum
 			WHERE excluded.seq >= s.seq`,
 		snapshot.Key.Domain, pgtype.UUID{Bytes: snapshot.Key.Root, Valid: true}, int64(snapshot.Sequence), snapshot.TypeURL,
-		bytesOrNull(snapshot.State), checksum(snapshot.Sequence, snapshot.TypeURL, snapshot.State))
+		bytesOrNull(snapshot.State), snapshot.Checksum())
 	return unavailable(err)
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// checksum tells an intact snapshot from a damaged one. A snapshot that lies is
-// worse than none, because nothing else would notice.
-func checksum(sequence uint32, typeURL string, state []byte) int64 {
-	sum := crc32.Update(0, castagnoli, fmt.Appendf(nil, "%d %d ", sequence, len(typeURL)))
-	sum = crc32.Update(sum, castagnoli, []byte(typeURL))
-	return int64(crc32.Update(sum, castagnoli, state))
 }
 
 // bytesOrNull keeps nothing as NULL.
@@ -630,22 +589,4 @@ func bytesOrNull(b []byte) []byte {
 		return nil
 	}
 	return b
-}
-
-// The span of time that fits into nanoseconds since 1970.
-var (
-	earliest = time.Unix(0, math.MinInt64)
-	latest   = time.Unix(0, math.MaxInt64)
-)
-
-// nanos returns a time as it is stored. One outside 1677-2262, which only a
-// service with a broken clock gives, becomes the nearest that fits.
-func nanos(t time.Time) int64 {
-	if t.Before(earliest) {
-		return math.MinInt64
-	}
-	if t.After(latest) {
-		return math.MaxInt64
-	}
-	return t.UnixNano()
 }

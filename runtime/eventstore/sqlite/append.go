@@ -5,11 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
@@ -33,11 +29,11 @@ const (
 
 // Append stores the events of one command; see eventstore.Writer.
 func (s *Store) Append(ctx context.Context, request eventstore.Append) (eventstore.Appended, error) {
-	if err := checkAppend(&request); err != nil {
+	if err := request.Check(); err != nil {
 		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", request.Key, err)
 	}
 	var answer eventstore.Appended
-	err := s.writer.submit(ctx, size(&request), func(ctx context.Context, t *transaction) (err error) {
+	err := s.writer.submit(ctx, request.Bytes(), func(ctx context.Context, t *transaction) (err error) {
 		answer, err = t.append(ctx, &request)
 		return err
 	})
@@ -67,46 +63,6 @@ func (s *Store) SaveSnapshot(ctx context.Context, snapshot eventstore.Snapshot) 
 		return fmt.Errorf("save the snapshot of %s: %w", snapshot.Key, err)
 	}
 	return nil
-}
-
-// checkAppend refuses what no state of the log could make right.
-func checkAppend(request *eventstore.Append) error {
-	if request.Key.Domain == "" {
-		return errors.New("no domain")
-	}
-	if request.CommandID == uuid.Nil {
-		return errors.New("no command id")
-	}
-	if len(request.Events) == 0 {
-		return errors.New("no events")
-	}
-	next := uint64(request.Next) + uint64(len(request.Events))
-	if next > math.MaxUint32 {
-		return fmt.Errorf("%d more events after number %d do not fit into 32 bits", len(request.Events), request.Next)
-	}
-	snapshot := request.Snapshot
-	if snapshot == nil {
-		return nil
-	}
-	if snapshot.Key != request.Key && snapshot.Key != (book.Key{}) {
-		return fmt.Errorf("the snapshot is of %s", snapshot.Key)
-	}
-	if uint64(snapshot.Sequence) >= next {
-		return fmt.Errorf("the snapshot contains event %d, the last one is %d", snapshot.Sequence, next-1)
-	}
-	return nil
-}
-
-// size estimates what a request adds to a batch.
-func size(request *eventstore.Append) int {
-	bytes := 0
-	for i := range request.Events {
-		bytes += len(request.Events[i].Payload) + len(request.Events[i].TypeURL)
-	}
-	if request.Snapshot != nil {
-		bytes += len(request.Snapshot.State)
-	}
-	return bytes
 }
 
 // append decides what becomes of a request and, if all is well, stores it.
@@ -214,7 +170,7 @@ func (t *transaction) settle(ctx context.Context, request *eventstore.Append, s 
 
 // event stores the i-th event of a request.
 func (t *transaction) event(ctx context.Context, request *eventstore.Append, s *stream, i int) error {
-	event, created := &request.Events[i], nanos(request.Events[i].CreatedAt)
+	event, created := &request.Events[i], eventstore.Nanos(request.Events[i].CreatedAt)
 	t.head++
 	sequence := s.next + uint32(i)
 	_, err := t.conn.exec(ctx, insertEvent,
@@ -231,16 +187,6 @@ func (t *transaction) event(ctx context.Context, request *eventstore.Append, s *
 
 func (t *transaction) snapshot(ctx context.Context, s *stream, snapshot *eventstore.Snapshot) error {
 	_, err := t.conn.exec(ctx, upsertSnapshot, s.id, int64(snapshot.Sequence), snapshot.TypeURL,
-		bytesOrNull(snapshot.State), checksum(snapshot.Sequence, snapshot.TypeURL, snapshot.State))
+		bytesOrNull(snapshot.State), snapshot.Checksum())
 	return err
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// checksum tells an intact snapshot from a damaged one. A snapshot that lies is
-// worse than none, because nothing else would notice.
-func checksum(sequence uint32, typeURL string, state []byte) int64 {
-	sum := crc32.Update(0, castagnoli, fmt.Appendf(nil, "%d %d ", sequence, len(typeURL)))
-	sum = crc32.Update(sum, castagnoli, []byte(typeURL))
-	return int64(crc32.Update(sum, castagnoli, state))
 }

@@ -205,21 +205,3 @@ func textOrNull(s string) driver.Value {
 	}
 	return s
 }
-
-// The span of time that fits into nanoseconds since 1970.
-var (
-	earliest = time.Unix(0, -1<<63)
-	latest   = time.Unix(0, 1<<63-1)
-)
-
-// nanos returns a time as it is stored. One outside 1677-2262, which only a
-// service with a broken clock gives, becomes the nearest that fits.
-func nanos(t time.Time) int64 {
-	if t.Before(earliest) {
-		return -1 << 63
-	}
-	if t.After(latest) {
-		return 1<<63 - 1
-	}
-	return t.UnixNano()
-}

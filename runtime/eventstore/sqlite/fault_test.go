@@ -58,7 +58,7 @@ func withWriter(t *testing.T, s *Store, work func(*conn) error) {
 func batch(commands ...eventstore.Append) (requests []*request, outcomes []eventstore.Appended) {
 	outcomes = make([]eventstore.Appended, len(commands))
 	for i, c := range commands {
-		requests = append(requests, &request{bytes: size(&c), apply: func(ctx context.Context, t *transaction) (err error) {
+		requests = append(requests, &request{bytes: c.Bytes(), apply: func(ctx context.Context, t *transaction) (err error) {
 			outcomes[i], err = t.append(ctx, &c)
 			return err
 		}})

@@ -64,12 +64,12 @@ func oldFile(t *testing.T, more ...string) string {
 	for _, statement := range append(version1, more...) {
 		exec(statement)
 	}
-	at := nanos(oldMoment)
+	at := eventstore.Nanos(oldMoment)
 	exec(`INSERT INTO meta VALUES ('log_epoch', ?)`, oldEpoch[:])
 	exec(`INSERT INTO streams VALUES (7, ?, ?, 'order-1')`, oldKey.Domain, oldKey.Root[:])
 	exec(`INSERT INTO events VALUES (1, 7, 0, 0, 2, ?, ?, 'c', 'saga a/b/0', 't/Made', x'0102')`, at, oldCommand[:])
 	exec(`INSERT INTO events VALUES (2, 7, 1, 1, 2, ?, ?, 'c', 'saga a/b/0', 't/Paid', NULL)`, at, oldCommand[:])
-	exec(`INSERT INTO snapshots VALUES (7, 1, 't/State', x'03', ?)`, checksum(1, "t/State", []byte{3}))
+	exec(`INSERT INTO snapshots VALUES (7, 1, 't/State', x'03', ?)`, (&eventstore.Snapshot{Sequence: 1, TypeURL: "t/State", State: []byte{3}}).Checksum())
 	exec(`INSERT INTO subscriptions VALUES ('saga', 2, 9, ?), ('relay', 1, 4, ?)`, at, at)
 	exec(`INSERT INTO parked VALUES ('saga', 2, ?, ?, 0, 3, 'broken', 'parked', ?, ?)`, oldKey.Domain, oldKey.Root[:], at, at)
 	if err := c.close(); err != nil {

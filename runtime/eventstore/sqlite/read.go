@@ -103,7 +103,7 @@ func intact(key book.Key, next uint32, row []driver.Value) *eventstore.Snapshot 
 		return nil
 	}
 	found := &eventstore.Snapshot{Key: key, Sequence: uint32(integer(row[0])), TypeURL: text(row[1]), State: blob(row[2])}
-	if found.Sequence >= next || integer(row[3]) != checksum(found.Sequence, found.TypeURL, found.State) {
+	if found.Sequence >= next || integer(row[3]) != found.Checksum() {
 		return nil
 	}
 	return found

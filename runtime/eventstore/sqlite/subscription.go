@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -53,7 +52,7 @@ const (
 
 // Share shares a subscription out; see eventstore.Subscriptions.
 func (s *Store) Share(ctx context.Context, request eventstore.Share) (eventstore.Shared, error) {
-	err := checkShare(&request)
+	err := request.Check()
 	var shared eventstore.Shared
 	if err == nil {
 		err = s.writer.submit(ctx, 0, func(ctx context.Context, t *transaction) (err error) {
@@ -66,19 +65,6 @@ func (s *Store) Share(ctx context.Context, request eventstore.Share) (eventstore
 	}
 	return shared, nil
 }
-
-func checkShare(request *eventstore.Share) error {
-	switch {
-	case request.Member == uuid.Nil:
-		return errors.New("no member")
-	case request.Slices < 1:
-		return fmt.Errorf("%d slices", request.Slices)
-	case request.Lease <= 0 && !request.Leave:
-		return fmt.Errorf("a lease of %s", request.Lease)
-	}
-	return nil
-}
-
 func (t *transaction) share(ctx context.Context, request *eventstore.Share, at time.Duration) (eventstore.Shared, error) {
 	slices, err := t.slices(ctx, request)
 	if err != nil {
@@ -256,7 +242,7 @@ func (t *transaction) park(ctx context.Context, subscription string, p *eventsto
 		state = eventstore.StateParked
 	}
 	_, err := t.conn.exec(ctx, park, subscription, int64(p.Position), p.Key.Domain, p.Key.Root[:], int64(p.Sequence),
-		int64(p.Attempts), p.Reason, string(state), nanos(p.FirstAt), nanos(p.LastAt))
+		int64(p.Attempts), p.Reason, string(state), eventstore.Nanos(p.FirstAt), eventstore.Nanos(p.LastAt))
 	return err
 }
 
