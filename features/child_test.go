@@ -126,3 +126,15 @@ func (c *child) explain(err error) error {
 	defer c.mu.Unlock()
 	return fmt.Errorf("%s: %w; it said:\n%s", c.name, err, strings.Join(c.said, "\n"))
 }
+
+// said is what all processes of the scenario have said, also those that ended
+// before others took their places.
+func (w *world) said() string {
+	var all strings.Builder
+	for _, one := range w.processes {
+		one.mu.Lock()
+		fmt.Fprintf(&all, "%s:\n%s\n", one.name, strings.Join(one.said, "\n"))
+		one.mu.Unlock()
+	}
+	return all.String()
+}

@@ -6,6 +6,7 @@ package features_test
 
 import (
 	"context"
+	"io"
 	"runtime"
 	"testing"
 	"time"
@@ -26,13 +27,24 @@ func run(t *testing.T, angz deployment, tags string) {
 		Name:                "features",
 		ScenarioInitializer: func(scenario *godog.ScenarioContext) { prepare(t, angz, scenario) },
 		Options: &godog.Options{
-			Format: "progress", NoColors: true, Paths: []string{"."}, Tags: tags, TestingT: t, Output: t.Output(),
+			Format: "progress", NoColors: true, Paths: []string{"."}, Tags: tags, TestingT: t, Output: words{t.Output()},
 			Strict: true, Randomize: time.Now().UnixNano(), Concurrency: 4 * runtime.GOMAXPROCS(0),
 		},
 	}
 	if suite.Run() != 0 {
 		t.Error("not every scenario passed")
 	}
+}
+
+// words takes out of a report the dots that stand for steps that passed: they
+// would be all that is seen of a report that is cut short.
+type words struct{ io.Writer }
+
+func (w words) Write(text []byte) (int, error) {
+	if string(text) == "." {
+		return len(text), nil
+	}
+	return w.Writer.Write(text)
 }
 
 // prepare gives a scenario its world and its vocabulary.
@@ -57,6 +69,9 @@ func prepare(t *testing.T, angz deployment, scenario *godog.ScenarioContext) {
 		}
 		w.end()
 		scope.close()
+		if err != nil {
+			t.Log(w.said())
+		}
 		return ctx, err
 	})
 }

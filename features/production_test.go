@@ -112,6 +112,7 @@ func (s separate) start(w *world) (system, error) {
 				return nil, errors.Join(err, p.stop())
 			}
 			p.tiers[i] = append(p.tiers[i], started)
+			w.processes = append(w.processes, started)
 		}
 	}
 	for _, one := range p.all() {

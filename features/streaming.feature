@@ -137,13 +137,22 @@ Feature: Streaming
       | stock  | ReserveDone | checkout-42    |
 
   Scenario: Nothing is replayed to a subscriber
+    Given client "A" subscribes to correlation "checkout-42"
     When I send a "Place" command for aggregate "order-1" with correlation id "checkout-42"
-    And everything has settled
-    And I subscribe to correlation "checkout-42"
+    Then client "A"'s stream delivers:
+      | domain | event_type  |
+      | orders | PlaceDone   |
+      | stock  | ReserveDone |
+    When I subscribe to correlation "checkout-42"
     And I send a "Pay" command for aggregate "order-1" with correlation id "checkout-42"
     Then my stream delivers:
       | domain | event_type |
       | orders | PayDone    |
+    And client "A"'s stream delivers:
+      | domain | event_type  |
+      | orders | PlaceDone   |
+      | stock  | ReserveDone |
+      | orders | PayDone     |
 
   Scenario: A slow subscriber is told that it was dropped
     When I subscribe to correlation "bulk" without reading

@@ -38,12 +38,13 @@ type world struct {
 	prior      []eventstore.Append       // stored before the node runs
 	faults     *bustest.Faults           // of the bus; nil for a good one
 
-	angz   deployment
-	shared *shared                     // what outlives a restart in production, else nil
-	system system                      // nil while it does not run
-	taken  *takenOver                  // of a component, to be given back before it starts again
-	conns  map[string]*grpc.ClientConn // by role
-	homes  map[string]string           // the domain in which an aggregate was last spoken of
+	angz      deployment
+	shared    *shared                     // what outlives a restart in production, else nil
+	system    system                      // nil while it does not run
+	processes []*child                    // all that were ever started for it
+	taken     *takenOver                  // of a component, to be given back before it starts again
+	conns     map[string]*grpc.ClientConn // by role
+	homes     map[string]string           // the domain in which an aggregate was last spoken of
 
 	outcomes []*outcome // of commands, the newest last
 	streams  map[string]*streamed

@@ -559,3 +559,55 @@ func TestADirectHandOverOfEventsThatAreNotStored(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// doubtful is a store that has recorded a position when whoever asked for it
+// gives up waiting for the answer.
+type doubtful struct {
+	*sqlite.Store
+	entered chan struct{} // gets the first Advance
+	answer  chan struct{} // closed when it may be answered
+}
+
+func (d doubtful) Advance(ctx context.Context, advance eventstore.Advance) error {
+	select {
+	case d.entered <- struct{}{}:
+	default:
+		return d.Store.Advance(ctx, advance)
+	}
+	if err := d.Store.Advance(context.WithoutCancel(ctx), advance); err != nil {
+		return err
+	}
+	select {
+	case <-d.answer:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestAStopWaitsForThePositionThatIsBeingRecorded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := newComponent(nil)
+	store := doubtful{w.store, make(chan struct{}, 1), make(chan struct{})}
+	options := w.options(c)
+	options.Store = store
+	_, stop := w.run(options)
+	w.append(key("order", 1), 0, "A")
+	c.wait(t, 1)
+	w.until("the position is being recorded", func() bool { return len(store.entered) == 1 })
+	w.append(key("order", 1), 1, "B")
+	c.wait(t, 1)
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	select {
+	case <-stopped:
+		t.Error("the consumer did not wait for the store's answer")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(store.answer)
+	<-stopped
+	if got := w.recorded(); got != w.store.Head() {
+		t.Errorf("recorded %d, the log ends at %d", got, w.store.Head())
+	}
+}

@@ -26,12 +26,12 @@ func (c *Consumer[R]) keepRecording(ctx context.Context) error {
 			return nil
 		}
 		rest := c.options.Checkpoint
-		switch err := c.record(ctx, everything); {
+		switch err := c.recordWhole(ctx, everything); {
 		case err == nil:
 			delays.Reset()
-		case ctx.Err() != nil:
+		case ctx.Err() != nil: // it is recorded once more at the end
 			return nil
-		case passing(err):
+		case passing(err), errors.Is(err, context.DeadlineExceeded):
 			c.options.Logger.Debug("the position could not be recorded, trying again", "component", c.options.Name, "error", err)
 			c.touch()
 			rest = max(rest, delays.NextBackOff())
@@ -44,12 +44,19 @@ func (c *Consumer[R]) keepRecording(ctx context.Context) error {
 	}
 }
 
-// recordLast records everything at the end. What cannot be recorded comes again.
-func (c *Consumer[R]) recordLast(ctx context.Context) error {
+// recordWhole records although the context may end meanwhile. Of a call that was
+// cancelled nobody knows whether the store has done it, and what follows would
+// seem to come from an instance that has lost its slices.
+func (c *Consumer[R]) recordWhole(ctx context.Context, everything bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.Grace)
 	defer cancel()
-	err := c.record(ctx, true)
-	if passing(err) || ctx.Err() != nil {
+	return c.record(ctx, everything)
+}
+
+// recordLast records everything at the end. What cannot be recorded comes again.
+func (c *Consumer[R]) recordLast(ctx context.Context) error {
+	err := c.recordWhole(ctx, true)
+	if passing(err) || errors.Is(err, context.DeadlineExceeded) {
 		c.options.Logger.Warn("the position could not be recorded, some events will come again", "component", c.options.Name, "error", err)
 		return nil
 	}

@@ -237,6 +237,7 @@ func (w *weak) pass(ctx context.Context) error {
 	err := w.check(ctx)
 	if errors.Is(err, errDead) {
 		<-ctx.Done()
+		return ctx.Err()
 	}
 	return err
 }
