@@ -85,8 +85,8 @@ func (c *child) listen(name string) {
 }
 
 // stop ends the whole process group: politely, then after the grace period by
-// force. It returns when nothing of it is left.
-func (c *child) stop(grace time.Duration) {
+// force. It returns when nothing of it is left, and whether it took force.
+func (c *child) stop(grace time.Duration) (killed bool) {
 	terminateGroup(c.pid)
 	deadline := time.Now().Add(grace)
 	timer := time.NewTimer(grace)
@@ -95,8 +95,10 @@ func (c *child) stop(grace time.Duration) {
 	case <-c.exited:
 		awaitGone(c.pid, deadline)
 	case <-timer.C:
+		killed = true
 	}
 	c.clean()
+	return killed
 }
 
 // clean kills what is left of the process group and waits until it is gone and

@@ -83,6 +83,10 @@ type probe struct {
 	problem string // why it was not ready when last asked
 }
 
+func newProbe(address string) *probe {
+	return &probe{address: address, ready: make(chan struct{}), done: make(chan struct{})}
+}
+
 // run asks until the service is ready or the context ends.
 func (p *probe) run(ctx context.Context) {
 	defer close(p.done)

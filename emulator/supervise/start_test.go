@@ -4,7 +4,6 @@ package supervise_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,23 +18,12 @@ func TestAServiceWaitsForItsVariables(t *testing.T) {
 	s.Build = supervise.Command{Shell: "echo built with $TOOL"}
 	s.Env = append(s.Env, "TOOL=care")
 	s.Run = supervise.Command{Shell: "echo run with $PLACE; exec " + s.Run.Argv[0]}
-	s.RunEnv = func(context.Context) ([]string, error) { <-known; return []string{"PLACE=late"}, nil }
+	s.RunEnv = func(context.Context) []string { <-known; return []string{"PLACE=late"} }
 	r := run(t, supervise.Options{}, s)
 	r.await("healthy", supervise.Building)
 	close(known)
 	r.await("healthy", supervise.Ready)
 	if diff := cmp.Diff([]string{"built with care", "run with late"}, r.said("healthy")); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAServiceWhoseVariablesCannotBeKnownIsNotStarted(t *testing.T) {
-	t.Parallel()
-	s := spec("healthy", socket(t))
-	s.RunEnv = func(context.Context) ([]string, error) { return nil, errors.New("nobody knows") }
-	r := run(t, supervise.Options{}, s)
-	want := supervise.Status{Name: "healthy", Address: s.Address, State: supervise.NotReady, Problem: "nobody knows"}
-	if diff := cmp.Diff(want, r.await("healthy", supervise.NotReady)); diff != "" {
 		t.Error(diff)
 	}
 }

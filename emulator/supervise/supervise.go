@@ -8,13 +8,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Command is a command as a person wrote it: one line for a shell, or a list of
@@ -26,6 +23,10 @@ type Command struct {
 
 // IsZero reports whether there is no command.
 func (c Command) IsZero() bool { return len(c.Argv) == 0 && c.Shell == "" }
+
+func (c Command) same(other Command) bool {
+	return c.Shell == other.Shell && slices.Equal(c.Argv, other.Argv)
+}
 
 // String returns the command as it is shown to people.
 func (c Command) String() string {
@@ -39,46 +40,71 @@ func (c Command) String() string {
 type Spec struct {
 	Name string // unique, as it is shown before the service's lines
 	Dir  string // where the commands run
-	// Build, if any, is run once before the first start. Services with the same
-	// Dir, Build and Env share one build.
+	// Build, if any, is run before the first start and before every restart that
+	// is asked for. Services with the same Dir, Build and Env share one build.
 	Build Command
+	// Check, if not nil, returns a command that says whether these files can be
+	// run at all, or none. It is asked before a restart that files caused.
+	Check func(files []string) Command
 	// Run starts the service. Without it the service is started elsewhere and
 	// only waited for.
 	Run Command
-	// Env holds variables for both commands, as NAME=value.
+	// Env holds variables for all commands, as NAME=value.
 	Env []string
-	// RunEnv, if not nil, returns more variables for Run. It is called once,
-	// after the build, and may wait for what they depend on.
-	RunEnv func(ctx context.Context) ([]string, error)
+	// RunEnv, if not nil, returns more variables for Run. It is called before
+	// every start and may wait for what they depend on.
+	RunEnv func(ctx context.Context) []string
 	// Address is where the service will answer: host:port, or the path of a
 	// socket. With https:// before it only the port is waited for.
 	Address string
 }
 
+// same reports whether a service described so need not be started again.
+func (s Spec) same(other Spec) bool {
+	return s.Name == other.Name && s.Dir == other.Dir && s.Build.same(other.Build) && s.Run.same(other.Run) &&
+		slices.Equal(s.Env, other.Env) && s.Address == other.Address
+}
+
+// Cause is why a service is started again.
+type Cause struct {
+	Why   string    // in a few words, for people: "asked for", "order/main.go was saved"
+	At    time.Time // builds that began before it do not count
+	Files []string  // that were changed, if it is because of files
+}
+
 // State says how a service is doing.
 type State string
 
-// The states of a service, in the order in which it goes through them.
+// The states of a service. It serves in the last three.
 const (
 	Building    State = "building"
-	BuildFailed State = "build failed" // it is not started; see Problem and Tail
+	BuildFailed State = "build failed" // nothing of it runs; see Problem and Tail
 	Starting    State = "starting"
-	Waiting     State = "waiting" // started elsewhere and not answering yet
+	Waiting     State = "waiting" // started elsewhere and not answering
 	NotReady    State = "not ready"
-	Ready       State = "ready"
 	Died        State = "died" // and is started again after Delay
 	Stopped     State = "stopped"
+
+	Ready      State = "ready"
+	Rebuilding State = "ready, building" // the process before serves until the build is good
+	Outdated   State = "ready, outdated" // the newest build failed; the process before serves
 )
+
+// Serves reports whether the service answers in this state.
+func (s State) Serves() bool { return s == Ready || s == Rebuilding || s == Outdated }
 
 // Status is what is known of a service at one moment.
 type Status struct {
-	Index   int // of its Spec
 	Name    string
 	Address string
 	State   State
 	PID     int           // of the process, 0 while there is none
 	Starts  int           // how often it has been started
+	Since   time.Time     // of the newest start; zero before the first
+	Cause   string        // of the newest start, or of the one that is being prepared
+	Build   time.Duration // how long the build before the newest start took
 	Took    time.Duration // from the newest start to Ready, or to the death
+	Whole   time.Duration // from the cause of the newest start to Ready, the build included
 	Delay   time.Duration // until the next start, when it has Died
 	Problem string        // in words, when something is wrong
 	Tail    []string      // the last lines of its output, when something is wrong
@@ -108,10 +134,6 @@ type Options struct {
 	Healthy      time.Duration // after which it is FirstDelay again; 10 s
 }
 
-// waitElsewhere is how soon a service that is started elsewhere is said to be
-// missing.
-const waitElsewhere = 2 * time.Second
-
 func (o *Options) setDefaults() {
 	for _, each := range []struct {
 		value    *time.Duration
@@ -135,19 +157,29 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Group runs services. It is used for one Run.
+// Group runs services. It is used for one Run; its other methods are for any
+// goroutine while that lasts, and do nothing after it.
 type Group struct {
 	options  Options
 	mark     string // tells the group's processes from all others
 	forker   *forker
 	guardian *guardian
+	builder  *builder
+	began    time.Time
 	changes  chan Status
+	working  sync.WaitGroup // the services' goroutines
+
+	mu       sync.Mutex
+	ctx      context.Context //nolint:containedctx // of Run, for services that join later
+	services map[string]*service
 }
 
 // New returns a group that has not started.
 func New(options Options) *Group {
 	options.setDefaults()
-	return &Group{options: options, mark: rand.Text(), forker: newForker(), changes: make(chan Status)}
+	g := &Group{options: options, mark: rand.Text(), began: time.Now(), forker: newForker(), changes: make(chan Status), services: map[string]*service{}}
+	g.builder = newBuilder(g)
+	return g
 }
 
 // Run builds, starts and keeps up the services until the context ends, then
@@ -158,31 +190,121 @@ func (g *Group) Run(ctx context.Context, specs []Spec) error {
 		return err
 	}
 	g.guardian = startGuardian(g.options.Guard, g.mark, g.options.Logger)
-	for _, socket := range g.sockets(specs) {
+	for _, socket := range g.options.Sockets {
 		g.guardian.socket(socket)
 	}
 	var forking sync.WaitGroup
 	forking.Go(g.forker.run)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for change := range g.changes {
+			g.options.OnChange(change)
+		}
+	}()
+	g.mu.Lock()
+	g.ctx = ctx
+	g.apply(specs)
+	g.mu.Unlock()
 
-	var work errgroup.Group
-	builds := newBuilds(specs)
-	slots := make(chan struct{}, runtime.NumCPU()) // more builds at once only take turns
-	for _, build := range builds.list {
-		work.Go(func() error { g.build(ctx, build, slots); return nil })
-	}
-	for i, spec := range specs {
-		s := &service{group: g, spec: spec, build: builds.of[i], status: Status{Index: i, Name: spec.Name, Address: spec.Address}}
-		work.Go(func() error { s.run(ctx); return nil })
-	}
-	go func() { _ = work.Wait(); close(g.changes) }()
-	for change := range g.changes {
-		g.options.OnChange(change)
-	}
+	<-ctx.Done()
+	// From here on nothing joins, for whoever would sees the context first.
+	g.mu.Lock()
+	g.mu.Unlock() //nolint:staticcheck // waits for those who are at it
+	g.working.Wait()
+	g.builder.wait()
+	close(g.changes)
+	<-told
 	g.forker.stop()
 	forking.Wait()
 	sweep(markOf(g.mark, ""))
 	g.guardian.dismiss()
 	return nil
+}
+
+// Apply changes which services there are: those that are new are started, those
+// that are not named any more are stopped, those that are described otherwise
+// are started again, and all others are left alone.
+func (g *Group) Apply(specs []Spec) error {
+	if err := checkNames(specs); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx != nil && g.ctx.Err() == nil {
+		g.apply(specs)
+	}
+	return nil
+}
+
+// apply is Apply with the lock held.
+func (g *Group) apply(specs []Spec) {
+	wanted := map[string]bool{}
+	for _, spec := range specs {
+		wanted[spec.Name] = true
+	}
+	for name, s := range g.services {
+		if !wanted[name] {
+			s.leave()
+			delete(g.services, name)
+		}
+	}
+	for _, spec := range specs {
+		before := g.services[spec.Name]
+		switch {
+		case before == nil:
+			g.join(spec, nil)
+		case before.described.same(spec):
+		case before.described.Run.IsZero() || spec.Run.IsZero():
+			before.leave()
+			g.join(spec, before.gone)
+		default:
+			before.described = spec
+			before.order(want{spec: &spec, cause: Cause{Why: "its entry in angz.yaml was changed", At: time.Now()}})
+		}
+	}
+}
+
+// join starts a service, after another one has gone if there is one before it.
+func (g *Group) join(spec Spec, after <-chan struct{}) {
+	if network, address := split(spec.Address); network == "unix" && !spec.Run.IsZero() {
+		g.guardian.socket(address)
+	}
+	ctx, leave := context.WithCancel(g.ctx)
+	s := newService(g, spec, leave)
+	g.services[spec.Name] = s
+	g.working.Go(func() {
+		defer close(s.gone)
+		defer leave()
+		if after != nil {
+			<-after
+		}
+		s.run(ctx)
+	})
+}
+
+// Restart starts services anew, as soon as they are built: until then, and if
+// the build fails, what runs goes on. It does not wait. No names mean all that
+// angz starts; unknown names and those of services that are started elsewhere are
+// passed over.
+func (g *Group) Restart(cause Cause, names ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, s := range g.services {
+		if (len(names) == 0 || slices.Contains(names, name)) && !s.described.Run.IsZero() {
+			s.order(want{cause: cause})
+		}
+	}
+}
+
+// Kill ends the process of a service by force, as a crash would. It is started
+// again like every service that dies.
+func (g *Group) Kill(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.services[name]; s != nil {
+		s.order(want{kill: true})
+	}
 }
 
 // checkNames makes sure that a name says which service is meant.
@@ -195,15 +317,4 @@ func checkNames(specs []Spec) error {
 		seen[spec.Name] = true
 	}
 	return nil
-}
-
-// sockets lists what the guardian removes.
-func (g *Group) sockets(specs []Spec) []string {
-	sockets := slices.Clone(g.options.Sockets)
-	for _, spec := range specs {
-		if network, address := split(spec.Address); network == "unix" && !spec.Run.IsZero() {
-			sockets = append(sockets, address)
-		}
-	}
-	return sockets
 }
