@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 )
 
+// FileName is what the configuration of a project is called. It is looked for
+// upwards.
+const FileName = "angz.yaml"
+
 const (
-	projectFile = "angz.yaml"   // looked for upwards
-	plainFile   = "config.yaml" // looked for in the folder itself
-	fileInEnv   = "ANGZARR_CONFIG"
+	plainFile = "config.yaml" // looked for in the folder itself
+	fileInEnv = "ANGZARR_CONFIG"
 )
 
 // locate finds the file to read and sets the configuration's File and Dir. It
@@ -31,7 +34,7 @@ func (l *loader) locate(environ map[string]string) {
 		return
 	}
 	if info, err := os.Stat(l.config.Dir); err != nil || !info.IsDir() {
-		l.failed(l.options.Dir, "look for "+projectFile, err, "is not a folder: name a file with --config")
+		l.failed(l.options.Dir, "look for "+FileName, err, "is not a folder: name a file with --config")
 		return
 	}
 	start := l.config.Dir
@@ -57,7 +60,7 @@ func (l *loader) setDir(dir, origin string) bool {
 // upwards looks for the project's file in a folder and those above it.
 func upwards(dir string) (string, bool) {
 	for {
-		if file := filepath.Join(dir, projectFile); isFile(file) {
+		if file := filepath.Join(dir, FileName); isFile(file) {
 			return file, true
 		}
 		parent := filepath.Dir(dir)

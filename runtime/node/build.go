@@ -74,7 +74,7 @@ func (n *Node) buildReaders() {
 	}
 	if n.parts.log && n.options.Events != nil {
 		n.events = eventlog.New(eventlog.Options{
-			Bus: n.bus, Log: n.store, Output: n.options.Events, Color: n.options.Color, Payloads: n.schema,
+			Bus: n.bus, Log: n.store, Output: n.options.Events, Color: n.options.Color, Payloads: &n.schema,
 		})
 	}
 }
@@ -125,7 +125,9 @@ func (n *Node) connect(kind, prefix string, service config.Service) (*transport.
 	if address == "" {
 		return nil, fmt.Errorf("%s %s has no address: set it in the configuration, or give it a run line and use angz dev", kind, service.Name)
 	}
-	client, err := transport.Dial(address, n.dialOptions(fmt.Sprintf("%s %s's service", kind, service.Name)))
+	options := n.dialOptions(fmt.Sprintf("%s %s's service", kind, service.Name))
+	options.ReadyWait = n.options.Patience
+	client, err := transport.Dial(address, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, service.Name, err)
 	}
@@ -141,7 +143,7 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.projectors = append(n.projectors, projector.New(projector.Options{
-			Name: configured.Name, Service: pb.NewProjectorClient(n.traced(client, configured.Name)), Timeout: configured.Timeout,
+			Name: configured.Name, Service: pb.NewProjectorClient(n.patiently(n.traced(client, configured.Name), client, configured.Name)), Timeout: configured.Timeout,
 			FullHistory: configured.History == "full", Peers: n.peersOf("projector", configured.Name), Delivery: deliveryOptions[*pb.Projection](n, configured, "projector"),
 		}))
 	}
@@ -151,7 +153,7 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.sagas = append(n.sagas, saga.New(saga.Options{
-			Name: configured.Name, Service: pb.NewSagaClient(n.traced(client, configured.Name)), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
+			Name: configured.Name, Service: pb.NewSagaClient(n.patiently(n.traced(client, configured.Name), client, configured.Name)), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
 			Commands: pb.NewAggregateCoordinatorClient(n.memory.gateway), Compensation: n.compensation(),
 			Delivery: deliveryOptions[*saga.Outcome](n, configured, "saga"), Logger: observe.Component(n.logger, "saga"),
 		}))
@@ -208,7 +210,7 @@ func (n *Node) buildCommands() error {
 			return err
 		}
 		domains = append(domains, aggregate.Domain{
-			Name: configured.Name, Service: pb.NewAggregateClient(n.traced(client, configured.Name)),
+			Name: configured.Name, Service: pb.NewAggregateClient(n.patiently(n.traced(client, configured.Name), client, configured.Name)),
 			Label: fmt.Sprintf("domain %s's service at %s", configured.Name, client.Address()), Timeout: configured.Timeout,
 		})
 	}
@@ -256,13 +258,13 @@ func (n *Node) ownFollowers() []aggregate.Follower {
 // commands, and the friendly form of commands.
 func (n *Node) buildDoor() error {
 	if n.parts.commands && !n.parts.gateway {
-		n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.aggregate), n.schema)
+		n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.aggregate), &n.schema)
 		return nil
 	}
 	if !n.parts.gateway && len(n.parts.sagas) == 0 {
 		return nil
 	}
-	n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.gateway), n.schema)
+	n.friendly = business.New(pb.NewAggregateCoordinatorClient(n.memory.gateway), &n.schema)
 	options := gateway.Options{
 		Unlisted:      []string{n.config.SagaCompensation.FallbackDomain},
 		Query:         pb.NewEventQueryClient(n.memory.query),

@@ -139,7 +139,7 @@ func (n *Node) bind() error {
 		opened := &front{door: door}
 		n.fronts = append(n.fronts, opened)
 		for _, address := range n.addresses(door) {
-			listener, err := transport.Listen(address)
+			listener, err := n.options.Listen(address)
 			if err != nil {
 				return fmt.Errorf("open the %s door: %w", door.role, err)
 			}

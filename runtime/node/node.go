@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -50,6 +51,12 @@ type Options struct {
 	// Bus wraps the bus between the relay and the consumers; nil leaves it as it
 	// is. Tests and the emulator's chaos use it.
 	Bus func(Bus) Bus
+	// Listen opens an address; nil is transport.Listen. The emulator keeps
+	// addresses open while it replaces a node.
+	Listen func(transport.Address) (net.Listener, error)
+	// Patience is for services that somebody works on: how long a call waits for
+	// one that is not there, which is then said in the log. Zero is 5 s, silently.
+	Patience time.Duration
 }
 
 // Stores and Buses are the types of stores and buses that this version has
@@ -70,7 +77,7 @@ type Node struct {
 	bus      Bus
 	closeBus func() error
 	relay    *relay.Relay // nil when this process publishes nothing
-	schema   *payload.Schema
+	schema   payload.Current
 	services []*Service
 	others   map[string]*transport.Client // coordinators and streams of other processes, by address
 	peers    peers
@@ -112,6 +119,9 @@ func Open(ctx context.Context, options Options) (_ *Node, err error) {
 	if options.Role == "" {
 		options.Role = "all"
 	}
+	if options.Listen == nil {
+		options.Listen = transport.Listen
+	}
 	n := &Node{
 		options: options, config: options.Config, logger: options.Logger, parts: partsOf(options.Config, options.Role, options.Name),
 		others: map[string]*transport.Client{}, ready: make(chan struct{}),
@@ -124,7 +134,7 @@ func Open(ctx context.Context, options Options) (_ *Node, err error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
-	if n.schema, err = n.loadSchema(ctx); err != nil {
+	if err := n.ReloadSchema(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.protect(); err != nil {

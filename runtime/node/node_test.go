@@ -20,6 +20,12 @@ import (
 // say otherwise, and waits until it takes commands.
 func start(t testing.TB, set map[string]string, edit func(*config.Config)) *node.Node {
 	t.Helper()
+	return startWith(t, node.Options{}, set, edit)
+}
+
+// startWith is start with more options.
+func startWith(t testing.TB, options node.Options, set map[string]string, edit func(*config.Config)) *node.Node {
+	t.Helper()
 	all := map[string]string{
 		"storage.type": "memory", "server.aggregate_port": "0", "server.event_query_port": "0", "gateway.port": "0", "stream.port": "0",
 	}
@@ -31,11 +37,13 @@ func start(t testing.TB, set map[string]string, edit func(*config.Config)) *node
 		t.Fatal(err)
 	}
 	edit(loaded)
-	logger, err := observe.New(observe.Options{Writer: t.Output(), Directives: "warn"})
-	if err != nil {
-		t.Fatal(err)
+	options.Config = loaded
+	if options.Logger == nil {
+		if options.Logger, err = observe.New(observe.Options{Writer: t.Output(), Directives: "warn"}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	opened, err := node.Open(t.Context(), node.Options{Config: loaded, Logger: logger})
+	opened, err := node.Open(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

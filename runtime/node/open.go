@@ -113,14 +113,19 @@ func (n *Node) openBus() error {
 	return nil
 }
 
-// loadSchema compiles the project's .proto files, with which people's JSON and
-// short names are understood.
-func (n *Node) loadSchema(ctx context.Context) (*payload.Schema, error) {
+// ReloadSchema reads the .proto files that describe the messages. With a mistake
+// in them the schema stays what it was.
+func (n *Node) ReloadSchema(ctx context.Context) error {
 	var folders []string
 	for _, folder := range n.config.Protos {
 		folders = append(folders, n.inProject(folder))
 	}
-	return payload.Load(ctx, folders, nil)
+	schema, err := payload.Load(ctx, folders, nil)
+	if err != nil {
+		return err
+	}
+	n.schema.Set(schema)
+	return nil
 }
 
 // slices is how many slices a subscription has: as many processes at most share

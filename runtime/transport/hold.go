@@ -104,3 +104,68 @@ func (h *held) setDeadline(at time.Time) error {
 		}
 	}
 }
+
+// Doors keeps addresses open while the servers behind them are replaced: what
+// connects in between waits until the next one accepts. It is for one goroutine
+// at a time.
+type Doors struct {
+	open []*openDoor
+}
+
+// openDoor is a listener that outlives its servers.
+type openDoor struct {
+	asked    Address // as it was asked for, perhaps with port 0
+	listener net.Listener
+	inUse    bool
+}
+
+// Listen is the function Listen for a server that may be replaced: closing what
+// it returns leaves the address open for the next one who asks for it.
+func (d *Doors) Listen(address Address) (net.Listener, error) {
+	for _, door := range d.open {
+		if door.asked == address && !door.inUse {
+			door.inUse = true
+			return hold(door.listener), nil
+		}
+	}
+	listener, err := Listen(address)
+	if err != nil {
+		return nil, err
+	}
+	d.open = append(d.open, &openDoor{address, listener, true})
+	return hold(listener), nil
+}
+
+// Change begins a replacement: the servers before have ended, and whatever they
+// listened on may be asked for again.
+func (d *Doors) Change() error {
+	var errs []error
+	for _, door := range d.open {
+		door.inUse = false
+		errs = append(errs, (&held{Listener: door.listener}).setDeadline(time.Time{}))
+	}
+	return errors.Join(errs...)
+}
+
+// Prune closes the addresses that nobody has asked for since Change.
+func (d *Doors) Prune() error {
+	var errs []error
+	var used []*openDoor
+	for _, door := range d.open {
+		if door.inUse {
+			used = append(used, door)
+			continue
+		}
+		errs = append(errs, door.listener.Close())
+	}
+	d.open = used
+	return errors.Join(errs...)
+}
+
+// Close closes all addresses.
+func (d *Doors) Close() error {
+	for _, door := range d.open {
+		door.inUse = false
+	}
+	return d.Prune()
+}
