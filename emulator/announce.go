@@ -12,7 +12,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/angz-dev/angz/emulator/supervise"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/node"
 )
@@ -20,7 +19,7 @@ import (
 // announcement is what people are told when everything is up.
 type announcement struct {
 	plan      *plan
-	statuses  []supervise.Status
+	statuses  []entry
 	endpoints []node.Endpoint
 	took      time.Duration
 }
@@ -43,7 +42,7 @@ func (a announcement) headline() string {
 	name := filepath.Base(a.plan.config.Dir)
 	var missing []string
 	for _, status := range a.statuses {
-		if status.State != supervise.Ready {
+		if !status.State.Serves() {
 			missing = append(missing, status.Name)
 		}
 	}
@@ -106,7 +105,7 @@ func (a announcement) next(ctx context.Context) string {
 		return "there are no services yet: add a domain to " + cmp.Or(a.plan.config.File, filepath.Join(a.plan.config.Dir, "angz.yaml"))
 	}
 	var address string
-	if at := a.plan.client("gateway"); !strings.HasSuffix(at, ":1316") {
+	if at := a.plan.doors.client("gateway"); !strings.HasSuffix(at, ":1316") {
 		address = " --address " + at
 	}
 	line, ok := sampleCommand(ctx, a.plan.config)

@@ -11,30 +11,75 @@ import (
 
 // board knows how every service is doing.
 type board struct {
-	mu       sync.Mutex
-	statuses []supervise.Status
-	settled  chan struct{} // closed when it is known of each service whether it runs
+	mu      sync.Mutex
+	names   []string // of the services, in the order in which they are shown
+	entries map[string]entry
+	settled chan struct{} // closed when it is known of each service whether it runs
+	changed chan struct{} // closed at the next change
 }
 
-func newBoard(services int) *board {
-	b := &board{statuses: make([]supervise.Status, services), settled: make(chan struct{})}
-	if services == 0 {
-		close(b.settled)
-	}
+// entry is what the board knows of a service.
+type entry struct {
+	supervise.Status
+	since  time.Time // when it came into this state
+	paused bool      // changes of files do not restart it
+}
+
+func newBoard(names []string) *board {
+	b := &board{settled: make(chan struct{}), changed: make(chan struct{}), entries: map[string]entry{}}
+	b.rename(names)
 	return b
+}
+
+// rename says which services there are now.
+func (b *board) rename(names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.names = names
+	b.look()
 }
 
 func (b *board) set(status supervise.Status) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.statuses[status.Index] = status
+	b.entries[status.Name] = entry{status, time.Now(), b.entries[status.Name].paused}
+	b.look()
+}
+
+// pause says whether changes of files restart these services, all if none is
+// named.
+func (b *board) pause(paused bool, names ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range b.names {
+		if len(names) == 0 || slices.Contains(names, name) {
+			changed := b.entries[name]
+			changed.paused = paused
+			b.entries[name] = changed
+		}
+	}
+	b.look()
+}
+
+// isPaused reports whether changes of files do not restart a service.
+func (b *board) isPaused(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entries[name].paused
+}
+
+// look tells of a change, and when it is known how each service is doing. The
+// caller holds the lock.
+func (b *board) look() {
+	close(b.changed)
+	b.changed = make(chan struct{})
 	select {
 	case <-b.settled:
 		return
 	default:
 	}
-	for _, each := range b.statuses {
-		switch each.State {
+	for _, name := range b.names {
+		switch b.entries[name].State {
 		case "", supervise.Building, supervise.Starting, supervise.Waiting:
 			return
 		}
@@ -42,11 +87,40 @@ func (b *board) set(status supervise.Status) {
 	close(b.settled)
 }
 
-// all returns the newest status of each service.
-func (b *board) all() []supervise.Status {
+// touch tells of a change that is not a service's.
+func (b *board) touch() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.statuses)
+	b.look()
+}
+
+// watch returns a channel that is closed at the next change.
+func (b *board) watch() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed
+}
+
+// all returns what is known of each service.
+func (b *board) all() []entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]entry, len(b.names))
+	for i, name := range b.names {
+		all[i] = b.entries[name]
+		all[i].Name = name
+	}
+	return all
+}
+
+// unready lists the services that do not serve.
+func (b *board) unready() (names []string) {
+	for _, each := range b.all() {
+		if !each.State.Serves() {
+			names = append(names, each.Name)
+		}
+	}
+	return names
 }
 
 // reachTime is how long the runtime may take to connect to services that are
@@ -62,7 +136,7 @@ func (b *board) await(ctx context.Context, reached <-chan struct{}) bool {
 	case <-ctx.Done():
 		return false
 	}
-	if slices.ContainsFunc(b.all(), func(s supervise.Status) bool { return s.State != supervise.Ready }) {
+	if len(b.unready()) > 0 {
 		return true
 	}
 	patience := time.NewTimer(reachTime)

@@ -9,19 +9,19 @@ import (
 
 func TestTheTableWaitsUntilItIsKnownWhatBecameOfEachService(t *testing.T) {
 	t.Parallel()
-	b := newBoard(2)
-	b.set(supervise.Status{Index: 0, State: supervise.Building})
-	b.set(supervise.Status{Index: 1, State: supervise.Ready})
+	b := newBoard([]string{"a", "b"})
+	b.set(supervise.Status{Name: "a", State: supervise.Building})
+	b.set(supervise.Status{Name: "b", State: supervise.Ready})
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if b.await(ended, nil) {
 		t.Error("a service is still being built, but the table would be shown")
 	}
-	b.set(supervise.Status{Index: 0, State: supervise.BuildFailed})
+	b.set(supervise.Status{Name: "a", State: supervise.BuildFailed})
 	if !b.await(t.Context(), nil) {
 		t.Error("everything is known, but the table would not be shown")
 	}
-	b.set(supervise.Status{Index: 0, State: supervise.Ready})
+	b.set(supervise.Status{Name: "a", State: supervise.Ready})
 	if b.await(ended, nil) {
 		t.Error("the runtime has not reached the services, but the table would be shown")
 	}
@@ -36,7 +36,7 @@ func TestNoServicesAreNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	reached := make(chan struct{})
 	close(reached)
-	if !newBoard(0).await(t.Context(), reached) {
+	if !newBoard(nil).await(t.Context(), reached) {
 		t.Error("the table would not be shown")
 	}
 }

@@ -68,22 +68,49 @@ func newLog(options Options, names []string) (*log, error) {
 // report tells what has become of a service.
 func (l *log) report(status supervise.Status) {
 	attributes := []any{observe.KeyComponent, status.Name}
+	again := status.Starts > 1 && status.Cause != ""
 	switch status.State {
-	case supervise.Building:
+	case supervise.Building, supervise.Rebuilding:
+		if status.Starts > 0 {
+			attributes = append(attributes, "cause", status.Cause)
+		}
 		l.angz.Info("building "+status.Name, attributes...)
 	case supervise.Starting:
-		l.angz.Debug("starting "+status.Name, append(attributes, observe.KeyAttempt, status.Starts)...)
+		attributes = append(attributes, observe.KeyAttempt, status.Starts, "cause", status.Cause)
+		if again && status.Build == 0 && status.Cause != supervise.ItDied {
+			l.angz.Info("starting "+status.Name+" again", attributes...)
+			return
+		}
+		l.angz.Debug("starting "+status.Name, attributes...)
 	case supervise.Ready:
 		delete(l.last, status.Name)
-		l.angz.Info(status.Name+" is ready", append(attributes, observe.KeyAddress, status.Address, observe.KeyDuration, status.Took)...)
+		l.angz.Info(status.Name+" is ready"+map[bool]string{true: " again"}[again], append(attributes, readiness(status, again)...)...)
 	case supervise.BuildFailed:
-		l.trouble(status, status.Name+" cannot be built and is not started; correct it and start angz dev again", attributes)
+		l.trouble(status, status.Name+" is not started: what is wrong has to be corrected first", attributes)
+	case supervise.Outdated:
+		l.trouble(status, status.Name+" goes on as it was: what is wrong has to be corrected first", attributes)
+	case supervise.Waiting:
+		l.angz.Info("waiting for "+status.Name+", which somebody else starts", append(attributes, observe.KeyAddress, status.Address)...)
 	case supervise.NotReady:
 		l.trouble(status, status.Name+" is not ready, angz goes on waiting", attributes)
 	case supervise.Died:
 		attributes = append(attributes, observe.KeyDuration, status.Took, "restart_in", status.Delay)
 		l.trouble(status, fmt.Sprintf("%s died and is started again", status.Name), attributes)
 	}
+}
+
+// readiness says where a service is that is ready, and for one that was started
+// again how long it was from the cause to here, the build apart.
+func readiness(status supervise.Status, again bool) []any {
+	attributes := []any{observe.KeyAddress, status.Address}
+	if !again {
+		return append(attributes, observe.KeyDuration, status.Took)
+	}
+	attributes = append(attributes, observe.KeyDuration, status.Whole)
+	if status.Build > 0 {
+		attributes = append(attributes, "build", status.Build)
+	}
+	return append(attributes, "cause", status.Cause)
 }
 
 // trouble tells what went wrong with a service, and once what it said before.
@@ -105,3 +132,14 @@ func (l *log) trouble(status supervise.Status, message string, attributes []any)
 		l.advice(line)
 	}
 }
+
+// mistakes tells what is wrong with a file that was saved. Nothing changes until
+// it is corrected.
+func (l *log) mistakes(file string, err error) {
+	l.angz.Error(file+" cannot be used as it is, so angz goes on as before", "error", err)
+}
+
+func (l *log) add([]string)        {}
+func (l *log) say(text string)     { l.angz.Info(text) }
+func (l *log) clear()              {}
+func (l *log) show([]string, bool) {}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/angz-dev/angz/emulator/project"
 	"github.com/angz-dev/angz/emulator/supervise"
@@ -19,9 +20,47 @@ type plan struct {
 	config   *config.Config // with an absolute address for every service
 	services []plannedService
 	environ  []string
+	doors    *doors
+}
 
-	opened    chan struct{} // closed when endpoints is known
+// doors knows where the runtime listens, which is the same for all plans of one
+// run.
+type doors struct {
+	opened chan struct{} // closed when it is first known
+
+	mu        sync.Mutex
 	endpoints []node.Endpoint
+}
+
+// open tells where the runtime listens. It reports whether that was known and is
+// different now.
+func (d *doors) open(endpoints []node.Endpoint) (moved bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.endpoints
+	d.endpoints = endpoints
+	if before == nil {
+		close(d.opened)
+		return false
+	}
+	return !slices.Equal(before, endpoints)
+}
+
+// all returns where the runtime listens.
+func (d *doors) all() []node.Endpoint {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.endpoints
+}
+
+// client returns the port at which clients on this machine reach a role.
+func (d *doors) client(role string) string {
+	for _, endpoint := range d.all() {
+		if endpoint.Role == role && !strings.HasPrefix(endpoint.Address, "/") {
+			return reachable(endpoint.Address)
+		}
+	}
+	return ""
 }
 
 // plannedService is one service as it is run and shown.
@@ -32,15 +71,33 @@ type plannedService struct {
 	config   config.Service
 	dir      string
 	listen   []string // the variables that say where it listens
+	given    bool     // its address is the project's, not angz's choice
+}
+
+// chosen returns the address that angz chose for a service in this plan.
+func (p *plan) chosen(kind project.Kind, name, transport string) (address string, known bool) {
+	if p == nil || p.config.Transport.Type != transport {
+		return "", false
+	}
+	for _, service := range p.services {
+		if service.kind == kind && service.config.Name == name && !service.given {
+			return service.config.Address, true
+		}
+	}
+	return "", false
 }
 
 // kindNames are the words of people for the kinds of services.
 var kindNames = map[project.Kind]string{project.Business: "domain", project.Projector: "projector", project.Saga: "saga"}
 
-// newPlan decides where each service listens.
-func newPlan(loaded *config.Config, environ []string) (*plan, error) {
+// newPlan decides where each service listens: where it did in the plan before, if
+// there is one, so that what has not changed need not be started again.
+func newPlan(loaded *config.Config, environ []string, before *plan) (*plan, error) {
 	decided := *loaded
-	p := &plan{config: &decided, environ: servicesEnviron(environ), opened: make(chan struct{})}
+	p := &plan{config: &decided, environ: servicesEnviron(environ), doors: &doors{opened: make(chan struct{})}}
+	if before != nil {
+		p.doors = before.doors
+	}
 	if base := decided.Transport.UDS.BasePath; !filepath.IsAbs(base) {
 		decided.Transport.UDS.BasePath = filepath.Join(decided.Dir, base)
 	}
@@ -51,7 +108,13 @@ func newPlan(loaded *config.Config, environ []string) (*plan, error) {
 	}{{project.Business, &decided.Domains}, {project.Projector, &decided.Projectors}, {project.Saga, &decided.Sagas}} {
 		*list.services = slices.Clone(*list.services)
 		for i := range *list.services {
-			if err := p.add(list.kind, &(*list.services)[i], &ports); err != nil {
+			service := &(*list.services)[i]
+			given := service.Address != ""
+			if chosen, known := before.chosen(list.kind, service.Name, decided.Transport.Type); known && !given {
+				service.Address = chosen
+				ports.Keep(chosen)
+			}
+			if err := p.add(list.kind, service, given, &ports); err != nil {
 				return nil, err
 			}
 		}
@@ -60,7 +123,7 @@ func newPlan(loaded *config.Config, environ []string) (*plan, error) {
 }
 
 // add gives a service an address and puts it into the plan.
-func (p *plan) add(kind project.Kind, service *config.Service, ports *project.Ports) (err error) {
+func (p *plan) add(kind project.Kind, service *config.Service, given bool, ports *project.Ports) (err error) {
 	switch {
 	case service.Address != "":
 		service.Address = project.AbsoluteSocket(p.config.Dir, service.Address)
@@ -71,7 +134,7 @@ func (p *plan) add(kind project.Kind, service *config.Service, ports *project.Po
 			return err
 		}
 	}
-	planned := plannedService{label: p.label(kind, service.Name), kind: kind, config: *service, dir: p.config.Dir}
+	planned := plannedService{label: p.label(kind, service.Name), kind: kind, config: *service, dir: p.config.Dir, given: given}
 	if service.Dir != "" {
 		planned.dir = service.Dir
 		if !filepath.IsAbs(planned.dir) {
@@ -119,7 +182,8 @@ func (p *plan) specs() []supervise.Spec {
 		spec := supervise.Spec{
 			Name: service.label, Dir: service.dir, Address: service.config.Address,
 			Build: supervise.Command(service.config.Build), Run: supervise.Command(service.config.Run),
-			RunEnv: func(ctx context.Context) ([]string, error) { return p.runEnv(ctx, service) },
+			RunEnv: func(ctx context.Context) []string { return p.runEnv(ctx, service) },
+			Check:  service.check,
 		}
 		for _, name := range slices.Sorted(maps.Keys(service.config.Env)) {
 			spec.Env = append(spec.Env, name+"="+service.config.Env[name])
@@ -131,37 +195,25 @@ func (p *plan) specs() []supervise.Spec {
 
 // runEnv waits until the runtime listens and returns the variables that tell a
 // service where it listens itself and where the others are.
-func (p *plan) runEnv(ctx context.Context, service plannedService) ([]string, error) {
+func (p *plan) runEnv(ctx context.Context, service plannedService) []string {
 	select {
-	case <-p.opened:
+	case <-p.doors.opened:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil
 	}
-	variables := slices.Clone(service.listen)
+	return append(slices.Clone(service.listen), p.doors.variables()...)
+}
+
+// variables tell where the runtime is.
+func (d *doors) variables() (variables []string) {
 	for _, door := range []struct{ role, variable string }{
 		{"gateway", "COMMAND_ADDRESS"}, {"query", "EVENT_QUERY_ADDRESS"}, {"stream", "STREAM_ADDRESS"},
 	} {
-		if address := p.client(door.role); address != "" {
+		if address := d.client(door.role); address != "" {
 			variables = append(variables, door.variable+"="+address)
 		}
 	}
-	return variables, nil
-}
-
-// open tells where the runtime listens.
-func (p *plan) open(endpoints []node.Endpoint) {
-	p.endpoints = endpoints
-	close(p.opened)
-}
-
-// client returns the port at which clients on this machine reach a role.
-func (p *plan) client(role string) string {
-	for _, endpoint := range p.endpoints {
-		if endpoint.Role == role && !strings.HasPrefix(endpoint.Address, "/") {
-			return reachable(endpoint.Address)
-		}
-	}
-	return ""
+	return variables
 }
 
 // reachable turns an address to listen on into one to call.

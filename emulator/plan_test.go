@@ -46,7 +46,7 @@ domains:
 projectors: [{name: order, run: ./order-view}]
 sagas: [{name: angz, run: [./saga, "two words"], env: {B: "2", A: "1"}}]
 `)
-	p, err := newPlan(loaded, nil)
+	p, err := newPlan(loaded, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ sagas: [{name: angz, run: [./saga, "two words"], env: {B: "2", A: "1"}}]
 
 func TestServicesAreToldWhereTheyAndOthersAre(t *testing.T) {
 	t.Parallel()
-	p, err := newPlan(load(t, "domains: [{name: order, run: ./order, address: 'localhost:5000'}]"), []string{"PORT=1", "HOME=/h", "DOMAIN=x"})
+	p, err := newPlan(load(t, "domains: [{name: order, run: ./order, address: 'localhost:5000'}]"), []string{"PORT=1", "HOME=/h", "DOMAIN=x"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,17 +85,47 @@ func TestServicesAreToldWhereTheyAndOthersAre(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := p.specs()[0].RunEnv(stopped); !errors.Is(err, context.Canceled) {
-		t.Errorf("before the runtime listens: %v", err)
+	if got := p.specs()[0].RunEnv(stopped); got != nil {
+		t.Errorf("before the runtime listens: %q", got)
 	}
-	p.open([]node.Endpoint{{Role: "gateway", Address: "[::]:1316"}, {Role: "gateway", Address: "/run/gateway.sock"}, {Role: "query", Address: "127.0.0.1:1314"}})
-	got, err := p.specs()[0].RunEnv(t.Context())
+	p.doors.open([]node.Endpoint{{Role: "gateway", Address: "[::]:1316"}, {Role: "gateway", Address: "/run/gateway.sock"}, {Role: "query", Address: "127.0.0.1:1314"}})
+	got := p.specs()[0].RunEnv(t.Context())
 	want := []string{
 		"SERVICE_NAME=business", "DOMAIN=order", "TRANSPORT_TYPE=tcp", "HOST=localhost", "PORT=5000",
 		"COMMAND_ADDRESS=127.0.0.1:1316", "EVENT_QUERY_ADDRESS=127.0.0.1:1314",
 	}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("(-want +got):\n%s%v", diff, err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnotherPlanLeavesServicesWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	before, err := newPlan(load(t, "domains: [{name: order, run: ./order}, {name: stock, run: ./stock}, {name: far, run: ./far, address: 'localhost:5000'}]"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if the services ran: their ports are taken.
+	for _, service := range before.services[:2] {
+		listener, err := net.Listen("tcp", service.config.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+	}
+	after, err := newPlan(load(t, "domains: [{name: new, run: ./new}, {name: stock, run: ./stock}, {name: order, run: ./other}, {name: far, run: ./far}]"), nil, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, is := map[string]string{}, map[string]string{}
+	for _, service := range before.services {
+		was[service.label] = service.config.Address
+	}
+	for _, service := range after.services {
+		is[service.label] = service.config.Address
+	}
+	if is["order"] != was["order"] || is["stock"] != was["stock"] || is["far"] == was["far"] || is["new"] == "" || is["new"] == was["order"] {
+		t.Errorf("before %v, after %v", was, is)
 	}
 }
 

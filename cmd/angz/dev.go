@@ -16,6 +16,7 @@ type devOptions struct {
 	file      string
 	logFormat string
 	quiet     bool
+	detached  detachedFlags
 }
 
 func newDevCommand(s streams) *cobra.Command {
@@ -28,7 +29,8 @@ func newDevCommand(s streams) *cobra.Command {
 			"Events are kept in .angz/dev.db beside angz.yaml. Ctrl-C stops everything, twice at once.",
 		Example: "  angz dev\n" +
 			"  angz dev examples/shop\n" +
-			"  angz dev --config other.yaml --log-format json",
+			"  angz dev --config other.yaml --log-format json\n" +
+			"  angz dev --detach --wait 30s && angz logs -f",
 		Args: between(0, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args) },
 	}
@@ -36,28 +38,41 @@ func newDevCommand(s streams) *cobra.Command {
 	flags.StringVar(&o.file, "config", "", "the configuration file (default: angz.yaml in DIR or above)")
 	flags.StringVar(&o.logFormat, "log-format", "", "how to log: text, or json (default: text on a terminal)")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "log only warnings, and nothing of the services")
+	o.detached.register(flags)
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
-	loaded, err := o.load(s, args)
+	if err := o.detached.check(cmd.Flags()); err != nil {
+		return err
+	}
+	load, err := o.loader(s, args)
 	if err != nil {
 		return err
 	}
+	loaded, err := load()
+	if err != nil {
+		return usageError{err}
+	}
+	if o.detached.detach {
+		return o.detached.run(cmd, s, args, loaded.Dir)
+	}
+	s = o.detached.streams(s, loaded.Dir)
 	executable, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the program angz itself: %w", err)
 	}
 	file, isFile := s.err.(*os.File)
 	return emulator.Run(cmd.Context(), emulator.Options{
-		Config: loaded, Environ: s.environ, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
+		Config: loaded, Reload: load, Environ: s.environ, Stdin: s.in, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
 		Terminal: isFile && isatty.IsTerminal(file.Fd()), Color: bool(newPainter(s.err, s.environ)),
-		Guard: []string{executable, guardCommand},
+		Detached: o.detached.detached, Guard: []string{executable, guardCommand},
 	})
 }
 
-func (o *devOptions) load(s streams, args []string) (*config.Config, error) {
+// loader returns what reads the project's configuration.
+func (o *devOptions) loader(s streams, args []string) (func() (*config.Config, error), error) {
 	options := config.Options{File: o.file, Environ: s.environ, Set: map[string]string{}, Dev: true}
 	if len(args) == 1 {
 		if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
@@ -68,9 +83,5 @@ func (o *devOptions) load(s streams, args []string) (*config.Config, error) {
 	if o.logFormat != "" {
 		options.Set["log.format"] = o.logFormat
 	}
-	loaded, err := config.Load(options)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return loaded, nil
+	return func() (*config.Config, error) { return config.Load(options) }, nil
 }

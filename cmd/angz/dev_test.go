@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/angz-dev/angz/emulator/control"
 )
 
 // TestDevScripts runs what a user types around "angz dev" and "angz serve", with
@@ -41,6 +46,7 @@ func TestDevScripts(t *testing.T) {
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SERVICE", service)
+			env.Setenv("XDG_RUNTIME_DIR", filepath.Join(env.WorkDir, "run")) // where running projects are written down
 			env.Setenv("PROTO", filepath.Join(quickstart, "proto"))
 			env.Setenv("TAKEN", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
 			// Sockets have short paths only.
@@ -51,7 +57,29 @@ func TestDevScripts(t *testing.T) {
 			env.Setenv("SOCKETS", sockets)
 			env.Setenv("ANGZARR_TRANSPORT__UDS__BASE_PATH", sockets)
 			env.Defer(func() { _ = os.RemoveAll(sockets) })
+			env.Defer(func() { stopDetached(t, env.Vars) })
 			return nil
 		},
 	})
+}
+
+// stopDetached stops what a script that failed has left running.
+func stopDetached(t *testing.T, environ []string) {
+	t.Helper()
+	running, err := control.Running(environ)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, record := range running {
+		client, err := control.Dial(record)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		if err := errors.Join(client.Stop(ctx), client.AwaitGone(ctx), client.Close()); err != nil {
+			t.Errorf("stop %s, process %d: %v", record.Dir, record.PID, err)
+		}
+		cancel()
+	}
 }

@@ -50,6 +50,12 @@ func usagef(format string, args ...any) error {
 // said no.
 type refusal struct{ error }
 
+// exitCode ends the process with the code of another one, which has said itself
+// what there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
 // newRootCommand puts the commands together.
 func newRootCommand(s streams) *cobra.Command {
 	root := &cobra.Command{
@@ -70,6 +76,11 @@ func newRootCommand(s streams) *cobra.Command {
 	// Every command of angz is added here, in the order in which people meet them.
 	root.AddCommand(
 		newDevCommand(s),
+		newProcessesCommand(s),
+		newLogsCommand(s),
+		newRestartCommand(s),
+		newStopCommand(s),
+		newExecCommand(s),
 		newServeCommand(s),
 		newGuardCommand(s),
 		newSendCommand(s),
@@ -129,9 +140,12 @@ func run(ctx context.Context, args []string, s streams) int {
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	var refused refusal
+	var code exitCode
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &code):
+		return int(code)
 	case !started || errors.As(err, &usage):
 		fmt.Fprintln(s.err, "error:", err)
 		return exitUsage

@@ -13,9 +13,10 @@ import (
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts")
 
-// TestMain lets the test binary play angz: scripts run it as a command.
+// TestMain lets the test binary play angz, which scripts run as a command, and an
+// emulator.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"angz": main})
+	testscript.Main(m, map[string]func(){"angz": main, "emulator": playEmulator})
 }
 
 // TestScripts runs what a user types, and checks what they see.

@@ -24,9 +24,6 @@ type Ports struct {
 // Pick returns the address of a free port. The same wish gets the same port as
 // long as that is free, so that ports do not move under people's feet.
 func (p *Ports) Pick(wish string) (string, error) {
-	if p.given == nil {
-		p.given = map[int]bool{}
-	}
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(wish))
 	start := int(hash.Sum32() % portCount)
@@ -36,10 +33,28 @@ func (p *Ports) Pick(wish string) (string, error) {
 		if p.given[port] || !isFree(address) {
 			continue
 		}
-		p.given[port] = true
+		p.take(port)
 		return address, nil
 	}
 	return "", errors.New("no free port for a service: set its address")
+}
+
+// Keep notes that an address has been given already.
+func (p *Ports) Keep(address string) {
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return // a socket
+	}
+	if port, err := strconv.Atoi(text); err == nil {
+		p.take(port)
+	}
+}
+
+func (p *Ports) take(port int) {
+	if p.given == nil {
+		p.given = map[int]bool{}
+	}
+	p.given[port] = true
 }
 
 func isFree(address string) bool {

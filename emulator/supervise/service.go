@@ -365,7 +365,7 @@ func (s *service) failed(problem string, said []string) {
 	if s.update != nil {
 		delay = 0
 	} else {
-		s.next.cause.Why, s.next.cause.At = "it died", time.Now()
+		s.next.cause.Why, s.next.cause.At = ItDied, time.Now()
 		s.again = time.NewTimer(delay)
 	}
 	s.status.PID = 0

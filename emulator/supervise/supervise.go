@@ -72,6 +72,9 @@ type Cause struct {
 	Files []string  // that were changed, if it is because of files
 }
 
+// ItDied is the cause when nobody wanted a service to be started again.
+const ItDied = "it died"
+
 // State says how a service is doing.
 type State string
 

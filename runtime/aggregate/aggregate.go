@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,6 +67,7 @@ type Coordinator struct {
 	domains map[string]Domain
 	states  *states
 	queues  *queues
+	others  atomic.Bool // others append too, whatever Options.Shared says
 }
 
 // New returns a coordinator for the given domains.
@@ -96,6 +98,13 @@ func New(options Options) *Coordinator {
 	}
 	return c
 }
+
+// OthersWrite says that from now on others append to these domains too, as
+// Options.Shared does from the start. It must be called before they do.
+func (c *Coordinator) OthersWrite() { c.others.Store(true) }
+
+// shared reports whether a cached state may be behind the store.
+func (c *Coordinator) shared() bool { return c.options.Shared || c.others.Load() }
 
 // Handle decides a command, stores its events and answers with them.
 func (c *Coordinator) Handle(ctx context.Context, command *pb.CommandBook) (*pb.CommandResponse, error) {

@@ -107,7 +107,7 @@ func pause(ctx context.Context, delay time.Duration) error {
 func (c *Coordinator) ask(ctx context.Context, r *request, current *state) (*pb.EventBook, *state, error) {
 	for {
 		answer, err := c.call(ctx, r, current)
-		if len(answer.GetPages()) > 0 || !c.options.Shared {
+		if len(answer.GetPages()) > 0 || !c.shared() {
 			return answer, current, err
 		}
 		confirmed, readErr := c.confirm(ctx, r.key, current)
@@ -127,7 +127,7 @@ func (c *Coordinator) ask(ctx context.Context, r *request, current *state) (*pb.
 // confirm returns the given state if it is still that of the store, which it
 // always is when nobody else writes, else the newer one.
 func (c *Coordinator) confirm(ctx context.Context, key book.Key, current *state) (*state, error) {
-	if !c.options.Shared {
+	if !c.shared() {
 		return current, nil
 	}
 	info, err := c.options.Store.Aggregate(ctx, key)

@@ -23,6 +23,7 @@ import (
 // goroutines at once. Consumers declare the part they need.
 type Store interface {
 	Writer
+	Bulk
 	Streams
 	Log
 	Index
@@ -47,6 +48,22 @@ type Writer interface {
 	Append(ctx context.Context, request Append) (Appended, error)
 	// SaveSnapshot keeps a snapshot unless a newer one is there.
 	SaveSnapshot(ctx context.Context, snapshot Snapshot) error
+}
+
+// Bulk stores much at once of what was decided elsewhere.
+type Bulk interface {
+	// AppendAll stores the outcomes of several commands and returns when they are
+	// durable, with one Result for each. Each is all or nothing and decided on its
+	// own, as Append does, and may build on those before it. Those that are stored
+	// have positions in the order given, unless somebody else appends to the same
+	// aggregates meanwhile. The context counts only until they are accepted.
+	AppendAll(ctx context.Context, requests []Append) []Result
+}
+
+// Result is what became of one of several appends.
+type Result struct {
+	Appended
+	Err error // as Append returns it
 }
 
 // Streams reads single aggregates.

@@ -12,6 +12,7 @@ import (
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/admin"
 	"github.com/angz-dev/angz/runtime/aggregate"
+	"github.com/angz-dev/angz/runtime/archive"
 	"github.com/angz-dev/angz/runtime/business"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/delivery"
@@ -90,6 +91,7 @@ func (n *Node) buildAdmin() {
 		options.Caller = guard.Caller
 	}
 	n.admin = admin.New(options)
+	n.archive = archive.New(n.archiveOptions())
 }
 
 // decided has this process's consumers look at what has been decided.
@@ -153,7 +155,7 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.sagas = append(n.sagas, saga.New(saga.Options{
-			Name: configured.Name, Service: pb.NewSagaClient(n.patiently(n.traced(client, configured.Name), client, configured.Name)), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
+			Name: configured.Name, Service: pb.NewSagaClient(n.gate.before(n.patiently(n.traced(client, configured.Name), client, configured.Name))), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
 			Commands: pb.NewAggregateCoordinatorClient(n.memory.gateway), Compensation: n.compensation(),
 			Delivery: deliveryOptions[*saga.Outcome](n, configured, "saga"), Logger: observe.Component(n.logger, "saga"),
 		}))
@@ -287,6 +289,7 @@ func (n *Node) buildDoor() error {
 			return err
 		}
 		n.admin = admin.Forward(pb.NewAdminClient(everyone), guard.Caller)
+		n.archive = archive.Forward(pb.NewArchiveClient(everyone))
 		options.Query, options.Stream = pb.NewEventQueryClient(everyone), pb.NewEventStreamClient(streams)
 	}
 	n.door = gateway.New(options)
@@ -312,8 +315,6 @@ func (n *Node) register() {
 // registerDoor puts everything a client needs behind one address.
 func (n *Node) registerDoor(to grpc.ServiceRegistrar) {
 	n.door.Register(to)
-	if n.admin != nil {
-		pb.RegisterAdminServer(to, n.admin)
-	}
+	n.registerAdmin(to)
 	pb.RegisterBusinessCoordinatorServer(to, n.friendly)
 }

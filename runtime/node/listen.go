@@ -67,7 +67,7 @@ func (n *Node) commandsDoor() door {
 		register: func(to grpc.ServiceRegistrar) {
 			pb.RegisterAggregateCoordinatorServer(to, n.commands)
 			pb.RegisterBusinessCoordinatorServer(to, n.friendly)
-			pb.RegisterAdminServer(to, n.admin)
+			n.registerAdmin(to)
 			if n.parts.all() {
 				n.registerPeers(to)
 			} else {
@@ -80,7 +80,7 @@ func (n *Node) commandsDoor() door {
 func (n *Node) queryDoor() door {
 	return door{role: "query", port: n.config.Server.EventQueryPort, needs: []string{kindStore}, register: func(to grpc.ServiceRegistrar) {
 		pb.RegisterEventQueryServer(to, n.queries)
-		pb.RegisterAdminServer(to, n.admin)
+		n.registerAdmin(to)
 	}}
 }
 
@@ -118,7 +118,7 @@ func (n *Node) componentDoor() []door {
 		register: func(to grpc.ServiceRegistrar) {
 			n.registerPeers(to)
 			pb.RegisterEventQueryServer(to, n.queries)
-			pb.RegisterAdminServer(to, n.admin)
+			n.registerAdmin(to)
 		},
 	}}
 }

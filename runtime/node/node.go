@@ -89,6 +89,8 @@ type Node struct {
 	debug        *observe.Debug
 	broker       Bus // before anything wraps it
 	admin        pb.AdminServer
+	archive      pb.ArchiveServer
+	gate         gate // before this process's sagas
 
 	commands   *aggregate.Coordinator
 	friendly   *business.Server

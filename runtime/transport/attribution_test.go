@@ -90,10 +90,20 @@ func TestEveryCallThatMeetsARestartIsTold(t *testing.T) {
 
 func TestACallThatAStoppingPythonServerGivesUpIsBroken(t *testing.T) {
 	t.Parallel()
-	service := runtimetest.Aggregate(t, runtimetest.Refuses(status.New(codes.Unavailable, "Cancelling all calls")))
-	err := ask(t.Context(), dial(t, service.Address(), transport.DialOptions{}))
-	expect(t, err, codes.Unavailable, "the connection to domain order's service at .* broke during the call: Cancelling all calls")
-	if !transport.Broken(err) {
-		t.Error("not recognised")
+	for said, want := range map[*status.Status]string{
+		status.New(codes.Unavailable, "Cancelling all calls"): "Cancelling all calls",
+		status.New(codes.Canceled, "CANCELLED"):               "the service stopped",
+	} {
+		service := runtimetest.Aggregate(t, runtimetest.Refuses(said))
+		err := ask(t.Context(), dial(t, service.Address(), transport.DialOptions{}))
+		expect(t, err, codes.Unavailable, "the connection to domain order's service at .* broke during the call: "+want)
+		if !transport.Broken(err) {
+			t.Errorf("%v is not recognised", said)
+		}
+	}
+	// What a service says in its own words is its own.
+	service := runtimetest.Aggregate(t, runtimetest.Refuses(status.New(codes.Canceled, "the order was cancelled")))
+	if err := ask(t.Context(), dial(t, service.Address(), transport.DialOptions{})); transport.Broken(err) {
+		t.Errorf("%v passes for a broken connection", err)
 	}
 }

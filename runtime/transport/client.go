@@ -386,9 +386,13 @@ var (
 	overdue   = []string{"context deadline exceeded", "latest balancer error: ", "stream terminated by RST_STREAM"}
 )
 
-// cancelled is what a server in Python, C++ or Ruby says by itself to the calls
-// under way when it stops without waiting for them.
-const cancelled = "Cancelling all calls"
+// What a server in Python, C++ or Ruby says by itself when it stops: to the calls
+// under way if it does not wait for them, and to those that come, or are still
+// under way, when it has waited long enough.
+const (
+	cancelled = "Cancelling all calls" // with UNAVAILABLE
+	dropped   = "CANCELLED"            // with CANCELLED
+)
 
 func beginsWith(message string, beginnings []string) bool {
 	return slices.ContainsFunc(beginnings, func(beginning string) bool { return strings.HasPrefix(message, beginning) })
@@ -420,6 +424,9 @@ func (c *Client) explain(ctx context.Context, began beginning, err error) error 
 		gaveUp := said.Code() == codes.Canceled && message != context.Canceled.Error()
 		if ok && time.Until(deadline) <= 0 && (gaveUp || beginsWith(message, overdue)) {
 			return status.Errorf(codes.DeadlineExceeded, "%s at %s did not answer within %s", c.options.Name, c.address, rounded(deadline.Sub(began.at)))
+		}
+		if said.Code() == codes.Canceled && ctx.Err() == nil && message == dropped {
+			return c.broken("the service stopped")
 		}
 	case codes.ResourceExhausted:
 		// The other side has a limit of its own and says so in the same words.

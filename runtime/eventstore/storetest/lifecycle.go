@@ -108,6 +108,9 @@ func everyCall(store eventstore.Store, key book.Key) map[string]func(context.Con
 			_, err := store.Append(ctx, command(key, 1, "b"))
 			return err
 		},
+		"AppendAll": func(ctx context.Context) error {
+			return store.AppendAll(ctx, []eventstore.Append{command(key, 1, "b")})[0].Err
+		},
 		"SaveSnapshot": func(ctx context.Context) error {
 			return store.SaveSnapshot(ctx, eventstore.Snapshot{Key: key})
 		},
