@@ -349,14 +349,19 @@ func TestTheConfigurationIsReadAgain(t *testing.T) {
 	}))
 	// Mistakes change nothing and are told.
 	w.save("angz.yaml", "protos: [proto]", "protoss: [proto]")
-	w.awaitOutput("did you mean \"protos\"")
+	w.awaitOutput("did you mean")
 	w.save("angz.yaml", "protoss: [proto]", "protos: [proto]")
 	// The runtime itself: another limit, one saga less.
 	w.save("angz.yaml", "protos: [proto]", "protos: [proto]\nlimits: {max_message_bytes: 8MiB}")
 	w.save("angz.yaml", "  - name: loyalty\n    domains: [order]\n    build: sh python/setup.sh\n    run: .venv/bin/python python/loyalty.py\n", "")
 	last := pids(w.until("loyalty is gone", func(s control.Status) bool { return s.Ready && service(s, "loyalty").Name == "" }))
-	if gone := before["loyalty"]; syscall.Kill(gone, 0) == nil {
-		t.Errorf("process %d of the saga that was taken out is still there", gone)
+	if left := settled(t, -1, func() []string {
+		if syscall.Kill(before["loyalty"], 0) != nil {
+			return nil
+		}
+		return []string{fmt.Sprint(before["loyalty"])}
+	}); len(left) > 0 {
+		t.Errorf("process %s of the saga that was taken out is still there", left)
 	}
 	for _, name := range []string{"customer", "order", "receipt", "reservation"} {
 		if before[name] != after[name] || before[name] != last[name] {

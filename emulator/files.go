@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/angz-dev/angz/emulator/project"
 	"github.com/angz-dev/angz/emulator/supervise"
 	"github.com/angz-dev/angz/emulator/watch"
 )
@@ -56,7 +57,7 @@ func (s plannedService) watched() []string {
 	case len(s.config.Watch) > 0:
 		return s.config.Watch
 	}
-	return defaultPatterns(s)
+	return project.Watched(s.language, s.dir, text(s.config.Run), text(s.config.Build))
 }
 
 // saved acts on a change of files.
@@ -70,6 +71,7 @@ func (e *emulation) saved(change watch.Change) {
 		e.log.angz.Info(what(change)+" was saved; restarts are paused (p)", "component", change.Name)
 	default:
 		e.group.Restart(supervise.Cause{Why: what(change) + " was saved", At: time.Now(), Files: change.Files}, change.Name)
+		e.watchPlan(e.current()) // it may be made of other files now
 	}
 	if change.Muted >= tellMuted {
 		e.log.angz.Warn(change.Name+" seems to change its own files whenever it starts, so the next restart for that has to wait; name the files that matter under watch",

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/angz-dev/angz/emulator/control"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/transport"
 )
@@ -34,7 +37,7 @@ type connection struct {
 
 func (c *connection) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.address, "address", "",
-		"where angz answers: host:port, http://, https:// or a socket path (default: the gateway of angz.yaml, else localhost:1316)")
+		"where angz answers: host:port, http://, https:// or a socket path (default: the project's running angz dev, the gateway of angz.yaml, or localhost:1316)")
 	cmd.Flags().StringVar(&c.ca, "ca", "", "the authorities that vouch for it, with https:// (default: transport.tls.ca of angz.yaml, else the system's); a token is taken from "+tokenVariable)
 	cmd.Flags().StringVar(&c.cert, "cert", "", "the certificate that shows who you are, if it asks")
 	cmd.Flags().StringVar(&c.key, "key", "", "the certificate's key")
@@ -49,7 +52,7 @@ func (c *connection) dial(s streams) (*transport.Client, error) {
 		if err != nil {
 			return nil, usageError{err}
 		}
-		address = loaded.GatewayAddress()
+		address = cmp.Or(runningGateway(loaded.Dir), loaded.GatewayAddress())
 		if file := loaded.Transport.TLS.CA; ca == "" && file != "" && !filepath.IsAbs(file) {
 			ca = filepath.Join(loaded.Dir, file)
 		} else if ca == "" {
@@ -66,6 +69,31 @@ func (c *connection) dial(s streams) (*transport.Client, error) {
 		return nil, usagef("--address: %w", err)
 	}
 	return client, nil
+}
+
+// lookTime is how long the search for a running emulator may take.
+const lookTime = 500 * time.Millisecond
+
+// runningGateway returns where the gateway of the project's angz dev answers, which
+// may be elsewhere than its file says; empty when none runs.
+func runningGateway(dir string) string {
+	client, err := control.Find(dir)
+	if err != nil {
+		return ""
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	status, err := client.Status(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, endpoint := range status.Endpoints {
+		if endpoint.Role == "gateway" {
+			return endpoint.Address
+		}
+	}
+	return ""
 }
 
 // around loads the configuration of the project around the working directory.

@@ -17,6 +17,7 @@ type devOptions struct {
 	logFormat string
 	quiet     bool
 	detached  detachedFlags
+	ports     devPorts
 }
 
 func newDevCommand(s streams) *cobra.Command {
@@ -30,6 +31,7 @@ func newDevCommand(s streams) *cobra.Command {
 		Example: "  angz dev\n" +
 			"  angz dev examples/shop\n" +
 			"  angz dev --config other.yaml --log-format json\n" +
+			"  angz dev --port-offset 100\n" +
 			"  angz dev --detach --wait 30s && angz logs -f",
 		Args: between(0, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args) },
@@ -39,12 +41,16 @@ func newDevCommand(s streams) *cobra.Command {
 	flags.StringVar(&o.logFormat, "log-format", "", "how to log: text, or json (default: text on a terminal)")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "log only warnings, and nothing of the services")
 	o.detached.register(flags)
+	o.ports.register(cmd, flags)
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	if err := o.detached.check(cmd.Flags()); err != nil {
+		return err
+	}
+	if err := o.ports.check(); err != nil {
 		return err
 	}
 	load, err := o.loader(s, args)
@@ -83,5 +89,11 @@ func (o *devOptions) loader(s streams, args []string) (func() (*config.Config, e
 	if o.logFormat != "" {
 		options.Set["log.format"] = o.logFormat
 	}
-	return func() (*config.Config, error) { return config.Load(options) }, nil
+	return func() (*config.Config, error) {
+		loaded, err := config.Load(options)
+		if err != nil {
+			return nil, err
+		}
+		return loaded, o.ports.move(loaded)
+	}, nil
 }

@@ -57,20 +57,29 @@ func TestDevScripts(t *testing.T) {
 			env.Setenv("SOCKETS", sockets)
 			env.Setenv("ANGZARR_TRANSPORT__UDS__BASE_PATH", sockets)
 			env.Defer(func() { _ = os.RemoveAll(sockets) })
-			env.Defer(func() { stopDetached(t, env.Vars) })
+			env.Defer(func() { stopDetached(t, env.WorkDir, env.Vars) })
 			return nil
 		},
 	})
 }
 
-// stopDetached stops what a script that failed has left running.
-func stopDetached(t *testing.T, environ []string) {
+// stopDetached stops what a script that failed has left running below its folder,
+// and nobody else's.
+func stopDetached(t *testing.T, folder string, environ []string) {
 	t.Helper()
+	folder, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		t.Error(err)
+		return
+	}
 	running, err := control.Running(environ)
 	if err != nil {
 		t.Error(err)
 	}
 	for _, record := range running {
+		if below, err := filepath.Rel(folder, record.Dir); err != nil || !filepath.IsLocal(below) {
+			continue
+		}
 		client, err := control.Dial(record)
 		if err != nil {
 			t.Error(err)

@@ -86,6 +86,8 @@ func newRootCommand(s streams) *cobra.Command {
 		newSendCommand(s),
 		newEventsCommand(s),
 		newDeadLettersCommand(s),
+		newExportCommand(s),
+		newImportCommand(s),
 		newMigrateCommand(s),
 		newConfigCommand(s),
 		newVersionCommand(s),

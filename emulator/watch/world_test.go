@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const patience = 4 * time.Second
+// patience is for machines that do much else.
+const patience = time.Minute
 
 // world is a project in a folder of its own with a watcher on it.
 type world struct {
@@ -73,6 +74,9 @@ func (w *world) watchWith(options Options, rules ...Rule) {
 	options.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if options.OnChange == nil {
 		options.OnChange = func(c Change) { w.changes <- c }
+	}
+	if options.LongestWait == 0 {
+		options.LongestWait = 200 * time.Millisecond // of calm is enough here, too
 	}
 	watcher, err := New(rules, options)
 	if err != nil {

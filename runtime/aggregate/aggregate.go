@@ -58,6 +58,7 @@ type Options struct {
 	Deadline                      time.Duration // of a call that brings none; 60 s
 	Logger                        *slog.Logger
 	Metrics                       *observe.Metrics
+	Observer                      observe.Observer // is told of every command; nil for nobody
 }
 
 // Coordinator serves AggregateCoordinator. It is safe for concurrent use.
@@ -133,7 +134,9 @@ func (c *Coordinator) handle(ctx context.Context, command *pb.CommandBook, mode 
 func (c *Coordinator) answer(ctx context.Context, command *pb.CommandBook, mode pb.SyncMode) (*pb.CommandResponse, error) {
 	request, err := c.check(command)
 	if err != nil {
-		return nil, rpcerr.Status(err)
+		err = rpcerr.Status(err)
+		c.tell(observe.Decision{Command: command, Mode: mode, Err: err, Began: time.Now()})
+		return nil, err
 	}
 	ctx = observe.Correlate(ctx, request.command.CorrelationId)
 	if _, limited := ctx.Deadline(); !limited {
@@ -141,7 +144,7 @@ func (c *Coordinator) answer(ctx context.Context, command *pb.CommandBook, mode 
 		ctx, cancel = context.WithTimeout(ctx, c.options.Deadline)
 		defer cancel()
 	}
-	events, err := c.decide(ctx, request)
+	events, err := c.observed(ctx, request, mode)
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
@@ -155,6 +158,30 @@ func (c *Coordinator) answer(ctx context.Context, command *pb.CommandBook, mode 
 	return &pb.CommandResponse{Events: events, Projections: projections}, nil
 }
 
+// observed is decide, of which the observer is told.
+func (c *Coordinator) observed(ctx context.Context, r *request, mode pb.SyncMode) (*pb.EventBook, error) {
+	if c.options.Observer == nil {
+		return c.decide(ctx, r)
+	}
+	began := time.Now()
+	ctx, waits := observe.CountWaits(ctx)
+	events, err := c.decide(ctx, r)
+	decision := observe.Decision{
+		Command: r.command, Mode: mode, Events: events, Duplicate: r.duplicate, Began: began, Took: time.Since(began), Waited: waits.Total(),
+	}
+	if err != nil {
+		decision.Err = rpcerr.Status(err)
+	}
+	c.tell(decision)
+	return events, err
+}
+
+func (c *Coordinator) tell(decision observe.Decision) {
+	if c.options.Observer != nil {
+		c.options.Observer.Decided(decision)
+	}
+}
+
 // request is a command that has been found in order.
 type request struct {
 	key        book.Key
@@ -162,6 +189,7 @@ type request struct {
 	command    *pb.CommandBook // a copy with whole cover and correlation id
 	id         uuid.UUID
 	repeatable bool // the id may have been used before
+	duplicate  bool // it was, and the command has not been decided again
 }
 
 // check finds out what a command is about. The given book is not changed.

@@ -34,6 +34,7 @@ func (c *Coordinator) decide(ctx context.Context, r *request) (*pb.EventBook, er
 			return nil, err
 		}
 		if len(stored) > 0 {
+			r.duplicate = true
 			return eventstore.Book(stored), nil
 		}
 	}
@@ -196,6 +197,7 @@ func (c *Coordinator) store(ctx context.Context, r *request, current *state, ans
 	}
 	if appended.Duplicate {
 		c.states.forget(r.key)
+		r.duplicate = true
 		return eventstore.Book(appended.Events), nil
 	}
 	c.states.put(r.key, after)

@@ -81,6 +81,7 @@ type Options[R any] struct {
 	Grace      time.Duration // for calls under way when Run's context ends; 5 s
 	Logger     *slog.Logger
 	Metrics    *observe.Metrics
+	Observer   observe.Observer // is told of every book; nil for nobody
 }
 
 func (o *Options[R]) setDefaults() {
@@ -198,6 +199,7 @@ func Wants(domains []string, domain string) bool {
 func (c *Consumer[R]) Run(ctx context.Context) error {
 	c.working, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer c.cancel()
+	defer c.follows()()
 	if err := c.join(ctx); err != nil {
 		return c.unlessStopped(ctx, "start", err)
 	}

@@ -126,6 +126,7 @@ func (c *Consumer[R]) do(key book.Key, job *job[R]) {
 	case job.entry == nil:
 		c.retryLetters(key, job.slice)
 	case c.isBlocked(key):
+		c.tell(job.events, observe.Abandoned, "waits behind an earlier event of the same aggregate")
 		c.done(job.entry, &eventstore.Parked{
 			Reason: "waits behind an earlier event of the same aggregate",
 		}, job.events, c.options.Name)
@@ -160,6 +161,7 @@ func (c *Consumer[R]) doFromLog(key book.Key, job *job[R]) {
 		c.options.Logger.ErrorContext(about(job.slice.working, events), "put among the dead letters; later events of this aggregate wait behind it",
 			"component", c.options.Name, "domain", key.Domain, "root", key.Root.String(), "sequence", book.First(events),
 			"correlation_id", events.CorrelationId, "attempts", attempts, "error", err)
+		c.tell(events, observe.Parked, reasonOf(err))
 		c.done(job.entry, &eventstore.Parked{Attempts: attempts, Reason: reasonOf(err), FirstAt: first}, job.events, c.options.Name)
 	}
 }
@@ -230,7 +232,7 @@ func (c *Consumer[R]) try(ctx context.Context, s *slice, key book.Key, events *p
 	told := false
 	ctx = about(ctx, events)
 	for {
-		value, err := c.call(ctx, events)
+		value, err := c.observed(ctx, events)
 		var also *Park
 		if err == nil || errors.As(err, &also) {
 			c.remember(s, key, result[R]{next: book.Last(events) + 1, value: value})

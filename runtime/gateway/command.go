@@ -67,6 +67,14 @@ type errand struct {
 // prepare finds out where a command goes and what it is called. The given book
 // is not changed; it is sent as it is when it brings a correlation id.
 func (g *Gateway) prepare(command *pb.CommandBook) (*errand, error) {
+	to, err := g.errand(command)
+	if err != nil && g.options.Observer != nil {
+		g.options.Observer.Decided(observe.Decision{Command: command, Err: rpcerr.Status(err), Began: time.Now()})
+	}
+	return to, err
+}
+
+func (g *Gateway) errand(command *pb.CommandBook) (*errand, error) {
 	var conn grpc.ClientConnInterface
 	var err error
 	if domain := command.GetCover().GetDomain(); domain != "" {

@@ -36,6 +36,7 @@ type Options struct {
 	CallTimeout time.Duration
 	Logger      *slog.Logger
 	Metrics     *observe.Metrics
+	Observer    observe.Observer // is told of commands that go nowhere; nil for nobody
 }
 
 // Gateway serves CommandGateway, AggregateCoordinator and EventQuery. It is safe

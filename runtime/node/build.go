@@ -171,7 +171,7 @@ func deliveryOptions[R any](n *Node, configured config.Service, kind string) del
 	return delivery.Options[R]{
 		Domains: configured.Domains, Store: n.store, Bus: n.bus, Query: pb.NewEventQueryClient(n.memory.query),
 		Slices: n.slices(), Address: n.advertised(door), Metrics: n.options.Telemetry.Metrics(),
-		Retryable: rpcerr.Retryable, Absent: absent, Logger: observe.Component(n.logger, "delivery"),
+		Retryable: rpcerr.Retryable, Absent: absent, Logger: observe.Component(n.logger, "delivery"), Observer: n.options.Observer,
 	}
 }
 
@@ -227,7 +227,7 @@ func (n *Node) buildCommands() error {
 	n.commands = aggregate.New(aggregate.Options{
 		Domains: domains, Followers: followers, Store: n.store, Shared: n.shared(), Metrics: n.options.Telemetry.Metrics(),
 		ReadSnapshots: n.config.Storage.SnapshotsEnable.Read, WriteSnapshots: n.config.Storage.SnapshotsEnable.Write,
-		Logger: observe.Component(n.logger, "aggregate"),
+		Logger: observe.Component(n.logger, "aggregate"), Observer: n.options.Observer,
 	})
 	return nil
 }
@@ -274,6 +274,7 @@ func (n *Node) buildDoor() error {
 		StreamTimeout: time.Duration(n.config.Gateway.StreamTimeoutSecs) * time.Second,
 		Metrics:       n.options.Telemetry.Metrics(),
 		Logger:        observe.Component(n.logger, "gateway"),
+		Observer:      n.options.Observer,
 	}
 	var err error
 	if options.Routes, err = n.routes(); err != nil {

@@ -44,6 +44,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Telemetry traces and counts what the node does; nil for neither.
 	Telemetry *observe.Telemetry
+	// Observer is told what becomes of every command; nil for nobody.
+	Observer observe.Observer
 	// Events is where the log role prints events; nil means nowhere.
 	Events io.Writer
 	// Color allows colours in Events.

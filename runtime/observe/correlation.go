@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/trace"
@@ -69,4 +70,18 @@ func joined(ctx context.Context, record slog.Record) []slog.Attr {
 		attrs = append(attrs, slog.String(KeyTrace, span.TraceID().String()))
 	}
 	return attrs
+}
+
+// ShortCorrelation returns a correlation id where there is little room: of one
+// that angz made, a UUID, the first eight digits, and others as they are, unless
+// they are long. Wherever people see it, it is shortened in the same way.
+func ShortCorrelation(id string) string {
+	const digits, longest = 8, 24
+	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
+		return id[:digits]
+	}
+	if len(id) > longest {
+		return strings.ToValidUTF8(id[:longest], "") + "…"
+	}
+	return id
 }

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/angz-dev/angz/runtime/observe"
 )
 
 // DialOptions describe a connection.
@@ -295,7 +297,9 @@ func (c *Client) ready(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, c.options.ReadyWait)
 	defer cancel()
+	began := time.Now()
 	err := c.AwaitReady(waiting)
+	observe.Waited(ctx, time.Since(began))
 	if err == nil || status.Code(err) == codes.Canceled {
 		return err
 	}
