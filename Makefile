@@ -44,6 +44,10 @@ check-generated: ## Fail when that code is out of date
 bench: ## Run the benchmarks, with CPU time beside each rate
 	$(GO) test -run '^$$' -bench . -benchtime 2s ./...
 
+.PHONY: soak
+soak: deps ## Work on a project for two hours and see that the memory of angz does not grow (SOAK=10m for less)
+	ANGZ_SOAK=$(or $(SOAK),2h) $(GO) test ./e2e -run TestMemoryDoesNotGrow -v -timeout 4h
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for a short while
 	sh ./.ci/fuzz

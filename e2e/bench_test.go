@@ -62,7 +62,7 @@ func report(b *testing.B, took []time.Duration) {
 }
 
 // residentKiB reads how much memory a process has, 0 where it cannot be read.
-func residentKiB(b *testing.B, pid int) int {
+func residentKiB(b testing.TB, pid int) int {
 	b.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {

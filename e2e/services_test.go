@@ -46,6 +46,9 @@ func writeProject(t *testing.T, folder, text string) {
 func play(name string) {
 	server := grpc.NewServer()
 	healthpb.RegisterHealthServer(server, health.NewServer())
+	if misbehave(name) {
+		name = "aggregate"
+	}
 	switch name {
 	case "aggregate":
 		pb.RegisterAggregateServer(server, echo{})

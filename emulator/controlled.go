@@ -20,7 +20,7 @@ func (e controlled) Status() control.Status {
 	e.mu.Unlock()
 	status := control.Status{
 		Project: filepath.Base(p.config.Dir), Dir: p.config.Dir, File: p.config.File, PID: os.Getpid(), Since: e.began,
-		Detached: e.options.Detached, Ready: ready && len(e.board.unready()) == 0, Store: store(p.config), OtherLogs: []string{angzName, eventsName},
+		Detached: e.options.Detached, Ready: ready && len(e.board.unready()) == 0, Store: store(p.config), OtherLogs: ownNames,
 	}
 	for _, endpoint := range p.doors.all() {
 		status.Endpoints = append(status.Endpoints, control.Endpoint{Role: endpoint.Role, Address: reachable(endpoint.Address)})

@@ -31,10 +31,12 @@ type Options struct {
 	// Stdout gets the table of what runs where, Stderr the log.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	Terminal       bool // whether Stderr is a terminal
-	Color          bool // whether Stderr may be coloured
-	Quiet          bool // whether only warnings are logged, and nothing of the services
-	Detached       bool // whether nobody sits before it
+	Terminal       bool       // whether Stderr is a terminal
+	Color          bool       // whether Stderr may be coloured
+	Quiet          bool       // whether only warnings are logged, and nothing of the services
+	Width          func() int // how many columns Stderr has, 0 for any number; may be nil
+	Detached       bool       // whether nobody sits before it
+	Data           DataOptions
 	// Guard is the command line of a process that calls supervise.Guard.
 	Guard []string
 }
@@ -60,9 +62,20 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, log.close()) }()
+	seeds, err := readSeeds(ctx, options.Config, options.Data.Seeds)
+	if err != nil {
+		return err
+	}
+	cleanup, err := prepareStore(ctx, options.Config, options.Data, func(text string) { log.angz.Info(text) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanup()) }()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	e := &emulation{
+		seeds:   seeds,
 		options: options, claim: claim, log: log, began: began, stop: stop,
 		plan: plan, board: newBoard(plan.names()), reload: make(chan struct{}, 1), doors: &transport.Doors{},
 	}
@@ -80,6 +93,7 @@ type emulation struct {
 	doors   *transport.Doors
 	group   *supervise.Group
 	watcher *watch.Watcher
+	seeds   []seed
 	reload  chan struct{} // has one when the configuration is to be read again
 
 	mu      sync.Mutex
@@ -95,7 +109,7 @@ func (e *emulation) run(ctx context.Context) error {
 	}
 	e.group = supervise.New(supervise.Options{
 		Environ: e.plan.environ, Guard: e.options.Guard, Sockets: append(e.plan.sockets(), e.claim.Socket()),
-		Logger: e.log.angz, Lines: e.log.line, OnChange: e.changed,
+		Logger: e.log.angz, Lines: e.log.Line, OnChange: e.changed,
 	})
 	if e.watcher, err = watch.New(e.rules(e.plan), watch.Options{OnChange: e.saved, Logger: e.log.angz}); err != nil {
 		return err
@@ -172,8 +186,8 @@ func (e *emulation) runNode(ctx context.Context, opened *node.Node) (next *plan,
 // open opens the runtime for a plan and makes it known to everybody.
 func (e *emulation) open(ctx context.Context, p *plan) (*node.Node, error) {
 	opened, err := node.Open(ctx, node.Options{
-		Config: p.config, Logger: e.log.logger, Events: e.log.events, Color: e.options.Color,
-		Listen: e.doors.Listen, Patience: patience,
+		Config: p.config, Logger: e.log.logger, Events: e.log.events, Color: e.options.Color, EventLines: true,
+		Listen: e.doors.Listen, Patience: patience, Observer: e.log.stories,
 	})
 	if err != nil {
 		return nil, errors.Join(ExplainPorts(p.config, err))
@@ -198,6 +212,9 @@ const patience = 30 * time.Second
 func (e *emulation) announceWhenUp(ctx context.Context, opened *node.Node) {
 	if !e.board.await(ctx, opened.Ready()) {
 		return
+	}
+	if err := sow(ctx, opened.Gateway(), e.seeds, func(text string) { e.log.angz.Info(text) }); err != nil && ctx.Err() == nil {
+		e.log.angz.Error(err.Error())
 	}
 	e.mu.Lock()
 	e.ready = true

@@ -43,8 +43,12 @@ func (e *emulation) rules(p *plan) []watch.Rule {
 	if file := p.config.File; file != "" && e.options.Reload != nil {
 		rules = append(rules, watch.Rule{Name: configRule, Dir: p.config.Dir, Patterns: []string{filepath.Base(file)}})
 	}
+	var schemas []string
 	for _, folder := range p.config.Protos {
-		rules = append(rules, watch.Rule{Name: schemaRule, Dir: p.config.Dir, Patterns: []string{filepath.Join(folder, "**/*.proto")}})
+		schemas = append(schemas, filepath.Join(folder, "**/*.proto"))
+	}
+	if len(schemas) > 0 {
+		rules = append(rules, watch.Rule{Name: schemaRule, Dir: p.config.Dir, Patterns: schemas})
 	}
 	return rules
 }

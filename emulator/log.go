@@ -1,68 +1,97 @@
 package emulator
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/angz-dev/angz/emulator/control"
+	"github.com/angz-dev/angz/emulator/journal"
+	"github.com/angz-dev/angz/emulator/project"
+	"github.com/angz-dev/angz/emulator/story"
 	"github.com/angz-dev/angz/emulator/supervise"
 	"github.com/angz-dev/angz/runtime/observe"
 )
 
-// The names under which angz's own lines and the events stand in the log.
+// The names under which angz itself, the events and the stories of commands stand
+// in the log. No service is called so.
 const (
 	angzName   = "angz"
 	eventsName = "events"
+	storyName  = "story"
 )
 
-// log brings together what angz and the services have to say: lines with a name
-// before them for people, JSON lines for programs.
-type log struct {
-	logger *slog.Logger // of the whole runtime
-	angz   *slog.Logger // of the emulator
-	events io.Writer    // where events are printed; nil for nowhere
-	line   func(name string, line []byte)
-	// advice prints a line that belongs to the one before; nil if it is in that.
-	advice func(line string)
+var ownNames = []string{angzName, eventsName, storyName}
 
-	last map[string]supervise.Status // the newest trouble of each service
+// log brings together what angz and the services have to say.
+type log struct {
+	*journal.Journal
+	logger  *slog.Logger    // of the whole runtime
+	angz    *slog.Logger    // of the emulator
+	events  io.Writer       // where events are printed
+	stories *story.Recorder // what becomes of commands
+
+	options Options
+	last    map[string]supervise.Status // the newest trouble of each service
 }
 
 func newLog(options Options, names []string) (*log, error) {
-	format := options.Config.Log.Format
-	if format == "" && !options.Terminal {
-		format = "json"
-	}
 	directives := options.Config.Log.Directives
 	if options.Quiet {
 		directives = "warn"
 	}
-	l := &log{last: map[string]supervise.Status{}}
-	settings := observe.Options{
-		Writer: options.Stderr, Format: format, Directives: directives, Terminal: options.Terminal, Color: options.Color,
-	}
-	if format != "json" {
-		merged := supervise.NewMerged(options.Stderr, options.Color, slices.Concat([]string{angzName, eventsName}, names)...)
-		settings.Writer, l.events, l.line = merged.Writer(angzName), merged.Writer(eventsName), merged.Line
-		l.advice = func(line string) { merged.Line(angzName, []byte("  "+line)) }
-	}
+	format := options.Config.Log.Format
+	l := &log{options: options, last: map[string]supervise.Status{}, Journal: journal.New(journal.Options{
+		Console: options.Stderr, Color: options.Color, JSON: format == "json" || format == "" && !options.Terminal, Quiet: options.Quiet,
+		Dir: filepath.Join(options.Config.Dir, project.Folder, "logs"), Names: slices.Concat(ownNames, names),
+	})}
 	var err error
-	if l.logger, err = observe.New(settings); err != nil {
+	// The journal understands JSON best, whatever it shows.
+	if l.logger, err = observe.New(observe.Options{Writer: l.Writer(angzName), Format: "json", Directives: directives}); err != nil {
 		return nil, err
 	}
 	l.angz = observe.Component(l.logger, "emulator")
-	if format == "json" {
-		services := observe.Component(l.logger, "service")
-		l.line = func(name string, line []byte) {
-			services.Info(strings.ToValidUTF8(string(line), "\uFFFD"), observe.KeyComponent, name)
-		}
-	}
-	if options.Quiet {
-		l.events, l.line = nil, func(string, []byte) {}
-	}
+	l.events = lines{l.Journal, eventsName}
+	l.stories = story.New(story.Options{Tell: l.tell})
 	return l, nil
+}
+
+// lines writes whole lines as a service would, so that they are not shown where
+// only angz itself is.
+type lines struct {
+	journal *journal.Journal
+	name    string
+}
+
+func (w lines) Write(text []byte) (int, error) {
+	for line := range strings.Lines(string(text)) {
+		w.journal.Line(w.name, []byte(strings.TrimRight(line, "\r\n")))
+	}
+	return len(text), nil
+}
+
+// close writes what has been said. Nothing may be said afterwards.
+func (l *log) close() error {
+	l.stories.Close()
+	return l.Journal.Close()
+}
+
+// tell tells what became of a command.
+func (l *log) tell(told story.Story) {
+	line, err := json.Marshal(told)
+	if err != nil || l.options.Quiet {
+		return // quiet, or nothing that could be said of it
+	}
+	var width int
+	if l.options.Width != nil {
+		width = l.options.Width()
+	}
+	l.Record(storyName, line, told.Text(story.Style{Color: l.options.Color, Width: width}))
 }
 
 // report tells what has become of a service.
@@ -95,7 +124,7 @@ func (l *log) report(status supervise.Status) {
 		l.trouble(status, status.Name+" is not ready, angz goes on waiting", attributes)
 	case supervise.Died:
 		attributes = append(attributes, observe.KeyDuration, status.Took, "restart_in", status.Delay)
-		l.trouble(status, fmt.Sprintf("%s died and is started again", status.Name), attributes)
+		l.trouble(status, status.Name+" died and is started again", attributes)
 	}
 }
 
@@ -123,23 +152,84 @@ func (l *log) trouble(status supervise.Status, message string, attributes []any)
 		l.angz.Error(message, attributes...)
 		return
 	}
-	if l.advice == nil {
-		l.angz.Error(message, append(attributes, "output", status.Tail)...)
-		return
-	}
 	l.angz.Error(message+"; its last lines:", attributes...)
 	for _, line := range status.Tail {
-		l.advice(line)
+		_, _ = l.Writer(angzName).Write([]byte("  " + line + "\n"))
 	}
 }
 
 // mistakes tells what is wrong with a file that was saved. Nothing changes until
 // it is corrected.
 func (l *log) mistakes(file string, err error) {
-	l.angz.Error(file+" cannot be used as it is, so angz goes on as before", "error", err)
+	l.angz.Error(file + " cannot be used as it is, so angz goes on as before:")
+	for line := range strings.Lines(err.Error()) {
+		_, _ = l.Writer(angzName).Write([]byte("  " + strings.TrimRight(line, "\n") + "\n"))
+	}
 }
 
-func (l *log) add([]string)        {}
-func (l *log) say(text string)     { l.angz.Info(text) }
-func (l *log) clear()              {}
-func (l *log) show([]string, bool) {}
+// add makes the names of services known that have come later.
+func (l *log) add(names []string) {
+	for _, name := range names {
+		l.Add(name)
+	}
+}
+
+// say answers a person who has pressed a key.
+func (l *log) say(text string) { l.print(text + "\n") }
+
+// print writes to the console as it is.
+func (l *log) print(text string) {
+	// Nobody could be told that the console is gone.
+	_, _ = io.WriteString(l.options.Stdout, text)
+}
+
+// clear empties the screen.
+func (l *log) clear() { l.print("\x1b[H\x1b[2J\x1b[3J") }
+
+// show chooses whose lines are shown, none for all, and whether only what is
+// wrong.
+func (l *log) show(names []string, warnings bool) {
+	filter := journal.Filter{}
+	what := "everything"
+	if len(names) > 0 {
+		filter.Names = slices.Concat(names, []string{angzName})
+		what = strings.Join(names, ", ") + " and angz"
+	}
+	if warnings {
+		filter.MinLevel = slog.LevelWarn
+		what = "warnings and errors"
+	}
+	l.SetFilter(filter)
+	l.say(fmt.Sprintf("showing %s; everything is kept in %s", what, filepath.Join(project.Folder, "logs")))
+}
+
+// Logs implements control.Emulator.
+func (e controlled) Logs(ctx context.Context, filter control.LogFilter, each func(control.LogLine) error) error {
+	query := journal.Query{Names: filter.Names, Since: filter.Since, Tail: filter.Tail, Follow: filter.Follow}
+	if level, known := slogLevels[filter.MinLevel]; known {
+		query.MinLevel = level
+	}
+	return e.log.Read(ctx, query, func(entry journal.Entry) error {
+		return each(control.LogLine{Time: entry.Time, Name: entry.Name, Level: controlLevel(entry.Level), Text: entry.Text, Raw: entry.Raw})
+	})
+}
+
+// slogLevels are the levels of control in the journal's words.
+var slogLevels = map[control.Level]slog.Level{
+	control.LevelTrace: journal.LevelTrace, control.LevelDebug: slog.LevelDebug, control.LevelInfo: slog.LevelInfo,
+	control.LevelWarn: slog.LevelWarn, control.LevelError: slog.LevelError,
+}
+
+func controlLevel(level slog.Level) control.Level {
+	switch {
+	case level >= slog.LevelError:
+		return control.LevelError
+	case level >= slog.LevelWarn:
+		return control.LevelWarn
+	case level >= slog.LevelInfo:
+		return control.LevelInfo
+	case level >= slog.LevelDebug:
+		return control.LevelDebug
+	}
+	return control.LevelTrace
+}

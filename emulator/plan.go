@@ -154,7 +154,7 @@ func (p *plan) add(kind project.Kind, service *config.Service, given bool, ports
 // label returns the name of a service, made different from those of other kinds.
 func (p *plan) label(kind project.Kind, name string) string {
 	taken := func(label string) bool {
-		return label == angzName || label == eventsName || slices.ContainsFunc(p.services, func(s plannedService) bool { return s.label == label })
+		return slices.Contains(ownNames, label) || slices.ContainsFunc(p.services, func(s plannedService) bool { return s.label == label })
 	}
 	for taken(name) {
 		name += "-" + kindNames[kind]

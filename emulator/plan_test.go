@@ -190,7 +190,10 @@ func TestTroubleIsToldOnceInFull(t *testing.T) {
 			}
 			l.report(died)
 			l.report(died)
-			l.line("order", []byte("hello"))
+			l.Line("order", []byte("hello"))
+			if err := l.close(); err != nil {
+				t.Fatal(err)
+			}
 			text := out.String()
 			if strings.Count(text, "panic: no") != 1 || strings.Count(text, "order died") != 2 || strings.Count(text, "hello") != 1 {
 				t.Errorf("got %s", text)

@@ -32,6 +32,7 @@ const asDev = "dev"
 // configured are the flags that say which configuration is meant, and for what.
 type configured struct {
 	file, role, name string
+	dir              string // where the file is looked for; empty is the working folder
 }
 
 func (c *configured) register(cmd *cobra.Command) {
@@ -47,7 +48,7 @@ func (c *configured) load(s streams) (*config.Config, error) {
 	if c.name != "" && (c.role == "" || c.role == asDev) {
 		return nil, usagef("--name: found %q without a role that has one: add --role aggregate, projector or saga", c.name)
 	}
-	options := config.Options{File: c.file, Environ: s.environ, NoStore: c.role == ""}
+	options := config.Options{File: c.file, Dir: c.dir, Environ: s.environ, NoStore: c.role == ""}
 	switch c.role {
 	case "":
 	case asDev:

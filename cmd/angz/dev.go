@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 
 	"github.com/mattn/go-isatty"
@@ -18,6 +19,7 @@ type devOptions struct {
 	quiet     bool
 	detached  detachedFlags
 	ports     devPorts
+	data      emulator.DataOptions
 }
 
 func newDevCommand(s streams) *cobra.Command {
@@ -32,6 +34,8 @@ func newDevCommand(s streams) *cobra.Command {
 			"  angz dev examples/shop\n" +
 			"  angz dev --config other.yaml --log-format json\n" +
 			"  angz dev --port-offset 100\n" +
+			"  angz dev --fresh --seed seed.yaml\n" +
+			"  angz dev --from case.jsonl\n" +
 			"  angz dev --detach --wait 30s && angz logs -f",
 		Args: between(0, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args) },
@@ -42,6 +46,8 @@ func newDevCommand(s streams) *cobra.Command {
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "log only warnings, and nothing of the services")
 	o.detached.register(flags)
 	o.ports.register(cmd, flags)
+	registerData(cmd, &o.data)
+	cmd.AddCommand(newDevResetCommand(s))
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -52,6 +58,9 @@ func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	}
 	if err := o.ports.check(); err != nil {
 		return err
+	}
+	if err := o.data.Check(); err != nil {
+		return usageError{err}
 	}
 	load, err := o.loader(s, args)
 	if err != nil {
@@ -73,7 +82,8 @@ func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	return emulator.Run(cmd.Context(), emulator.Options{
 		Config: loaded, Reload: load, Environ: s.environ, Stdin: s.in, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
 		Terminal: isFile && isatty.IsTerminal(file.Fd()), Color: bool(newPainter(s.err, s.environ)),
-		Detached: o.detached.detached, Guard: []string{executable, guardCommand},
+		Detached: o.detached.detached, Guard: []string{executable, guardCommand}, Data: o.data,
+		Width: func() int { return widthOf(s.err, s.environ) },
 	})
 }
 
@@ -89,6 +99,7 @@ func (o *devOptions) loader(s streams, args []string) (func() (*config.Config, e
 	if o.logFormat != "" {
 		options.Set["log.format"] = o.logFormat
 	}
+	maps.Copy(options.Set, o.data.Settings())
 	return func() (*config.Config, error) {
 		loaded, err := config.Load(options)
 		if err != nil {

@@ -51,11 +51,11 @@ func newImportCommand(s streams) *cobra.Command {
 }
 
 func (o *importOptions) run(cmd *cobra.Command, s streams, path string) (err error) {
-	open, remove, err := source(s.in, path)
+	from, err := openSource(s.in, path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
+	defer from.Close()
 	to, err := o.archived.open(cmd.Context(), s, true)
 	if err != nil {
 		return err
@@ -63,10 +63,11 @@ func (o *importOptions) run(cmd *cobra.Command, s streams, path string) (err err
 	defer func() { err = errors.Join(err, to.close()) }()
 	bar := newProgressBar(s, "importing")
 	defer bar.done()
-	o.request.Open, o.request.Types, o.request.Name = open.file(bar), to.types, path
+	o.request.From, o.request.Types, o.request.Name = from, to.types, path
 	if path == "-" {
 		o.request.Name = "standard input"
 	}
+	o.request.Progress = func(looked, stored uint64) { bar.show(from.half(looked, stored), 2000) }
 	imported, err := dump.Import(cmd.Context(), to.conn, o.request)
 	bar.done()
 	if problems := (dump.Problems)(nil); errors.As(err, &problems) {
@@ -131,68 +132,46 @@ func (o *importOptions) print(s streams, imported dump.Imported) error {
 	return err
 }
 
-// sourceFile is a file that is read twice.
-type sourceFile struct {
-	path string
-	size int64
+// source is a file that is imported, and how much of it has been read.
+type source struct {
+	io.ReadCloser
+	size, read uint64 // size is 0 when it is not known
 }
 
-// source returns the file to read. What is not a file, such as standard input, is
-// copied into one first, which remove removes.
-func source(in io.Reader, path string) (_ *sourceFile, remove func() error, err error) {
-	remove = func() error { return nil }
-	if path != "-" {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, nil, usageError{err}
-		}
-		if info.IsDir() {
-			return nil, nil, usagef("%s is a folder, expected a file that angz export wrote", path)
-		}
-		if info.Mode().IsRegular() {
-			return &sourceFile{path, info.Size()}, remove, nil
-		}
-		pipe, err := os.Open(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		defer pipe.Close()
-		in = pipe
+// openSource opens the file to import; "-" is standard input.
+func openSource(in io.Reader, path string) (*source, error) {
+	if path == "-" {
+		return &source{ReadCloser: io.NopCloser(in)}, nil
 	}
-	file, err := os.CreateTemp("", "angz-import-*.jsonl")
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, usageError{err}
 	}
-	size, err := io.Copy(file, in)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("read %s: %w", path, err), os.Remove(file.Name()))
+	if info.IsDir() {
+		return nil, usagef("%s is a folder, expected a file that angz export wrote", path)
 	}
-	return &sourceFile{file.Name(), size}, func() error { return os.Remove(file.Name()) }, nil
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return &source{ReadCloser: file, size: uint64(max(info.Size(), 0))}, nil
 }
 
-// file opens the file, and has the bar follow how far both readings of it are.
-func (f *sourceFile) file(bar *progressBar) func() (io.ReadCloser, error) {
-	read := uint64(0)
-	return func() (io.ReadCloser, error) {
-		file, err := os.Open(f.path)
-		if err != nil {
-			return nil, err
-		}
-		return &followed{file, func(n int) {
-			read += uint64(n)
-			bar.show(read, 2*uint64(f.size))
-		}}, nil
-	}
-}
-
-// followed is a file whose reading is told of.
-type followed struct {
-	*os.File
-	tell func(n int)
-}
-
-func (f *followed) Read(into []byte) (int, error) {
-	n, err := f.File.Read(into)
-	f.tell(n)
+// Read implements io.Reader.
+func (s *source) Read(into []byte) (int, error) {
+	n, err := s.ReadCloser.Read(into)
+	s.read += uint64(n)
 	return n, err
+}
+
+// half returns how far an import is, in parts of two thousand: the first half is
+// for looking, the second for storing.
+func (s *source) half(looked, stored uint64) uint64 {
+	switch {
+	case stored > 0 && looked > 0:
+		return 1000 + 1000*stored/looked
+	case s.size > 0:
+		return 1000 * s.read / s.size
+	}
+	return 0
 }

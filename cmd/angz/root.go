@@ -90,6 +90,7 @@ func newRootCommand(s streams) *cobra.Command {
 		newImportCommand(s),
 		newMigrateCommand(s),
 		newConfigCommand(s),
+		newDoctorCommand(s),
 		newVersionCommand(s),
 	)
 	root.SetIn(s.in)

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/angz-dev/angz/emulator/project"
 )
 
 // The files of a project's folder .angz that belong to this package.
 const (
-	folderName = ".angz"
+	folderName = project.Folder
 	lockName   = "lock"
 	recordName = "control.json"
 	socketName = "control.sock"

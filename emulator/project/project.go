@@ -83,13 +83,13 @@ func AbsoluteSocket(dir, address string) string {
 	return address
 }
 
-// folderName is where angz keeps what belongs to a project.
-const folderName = ".angz"
+// Folder is where angz keeps what belongs to a project.
+const Folder = ".angz"
 
 // MakeFolder makes the project's folder for the emulator's own files, out of
 // version control's sight.
 func MakeFolder(dir string) (string, error) {
-	folder := filepath.Join(dir, folderName)
+	folder := filepath.Join(dir, Folder)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", fmt.Errorf("make the folder for the project's data: %w; make %s writable", err, dir)
 	}

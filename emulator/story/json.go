@@ -8,7 +8,7 @@ import (
 // MarshalJSON returns the story as one line of a JSON log: time, level, msg and
 // correlation_id stand where they stand in angz's other lines, and msg is the
 // text without colours, joined into one line. Durations are milliseconds.
-func (s *Story) MarshalJSON() ([]byte, error) {
+func (s Story) MarshalJSON() ([]byte, error) {
 	return json.Marshal(storyJSON{
 		Time: s.Began.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Level: [...]string{"INFO", "WARN", "ERROR"}[s.Level()], Message: s.oneLine(),
 		Correlation: s.Correlation, Took: milliseconds(s.Took), Settled: s.Settled, Again: s.Again, Left: s.Left, Command: s.Command.json(),
@@ -16,11 +16,10 @@ func (s *Story) MarshalJSON() ([]byte, error) {
 }
 
 // oneLine is the text, with the lines of sagas' commands behind each other.
-func (s *Story) oneLine() string {
-	plain := *s
-	plain.Correlation = ""
+func (s Story) oneLine() string {
+	s.Correlation = ""
 	text := ""
-	for i, line := range plain.lines() {
+	for i, line := range s.lines() {
 		if i > 0 {
 			text += "; "
 		}

@@ -300,7 +300,7 @@ func BenchmarkStory(b *testing.B) {
 		"recorded": func(story.Story) {},
 		"written": func(told story.Story) {
 			_ = told.Text(story.Style{Color: true, Width: 120})
-			_, _ = json.Marshal(&told)
+			_, _ = json.Marshal(told)
 		},
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -97,7 +97,7 @@ const (
 )
 
 // Level returns the level of the gravest thing in the story.
-func (s *Story) Level() Level {
+func (s Story) Level() Level {
 	level := s.Command.level()
 	if !s.Settled {
 		level = max(level, Concern)
@@ -122,10 +122,9 @@ func (c *Command) level() Level {
 }
 
 // clone returns a copy that does not change when the story goes on.
-func (s *Story) clone() Story {
-	copied := *s
-	copied.Command = s.Command.clone()
-	return copied
+func (s Story) clone() Story {
+	s.Command = s.Command.clone()
+	return s
 }
 
 func (c *Command) clone() *Command {

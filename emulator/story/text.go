@@ -46,7 +46,7 @@ func (p part) width() (columns int) {
 // when each command had at most one consequence, and it fits; else the commands
 // of sagas have lines of their own below, indented by how far they are from the
 // beginning. Nothing in it moves a terminal's cursor.
-func (s *Story) Text(style Style) string {
+func (s Story) Text(style Style) string {
 	lines := s.lines()
 	var text strings.Builder
 	for i, line := range lines {
@@ -109,7 +109,7 @@ func (p part) write(to *strings.Builder, style Style) {
 }
 
 // lines returns the story in lines that are not broken yet.
-func (s *Story) lines() []line {
+func (s Story) lines() []line {
 	first := line{parts: s.Command.parts(), end: s.end()}
 	if chain, ok := s.Command.chain(); ok {
 		first.parts = append(first.parts, chain...)
@@ -123,7 +123,7 @@ func (s *Story) lines() []line {
 }
 
 // end says what holds for the whole story.
-func (s *Story) end() (end part) {
+func (s Story) end() (end part) {
 	switch {
 	case !s.Settled:
 		end.add(yellow, "not settled after "+length(s.Took))

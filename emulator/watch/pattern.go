@@ -27,7 +27,8 @@ type pattern struct {
 	// is meant.
 	rest   []string
 	glob   string // rest in one piece
-	suffix string // of names, where that is all that rest asks for
+	name   string // the last part, where no other asks for more than a depth
+	suffix string // of such names, where that is all that is asked for
 	deep   bool   // rest matches at any depth
 	sought bool   // all that it matched was found; what else it matches is new
 }
@@ -90,7 +91,11 @@ func (p *pattern) specialise() {
 	}
 	p.deep = p.rest[0] == "**"
 	last := p.rest[len(p.rest)-1]
-	if ending, found := strings.CutPrefix(last, "*"); found && !strings.ContainsAny(ending, `*?[]{}\`) && (len(p.rest) == 1 || len(p.rest) == 2 && p.deep) {
+	if unclear(last) || len(p.rest) > 2 || len(p.rest) == 2 && !p.deep {
+		return
+	}
+	p.name = last
+	if ending, found := strings.CutPrefix(last, "*"); found && !strings.ContainsAny(ending, "*?{}") {
 		p.suffix = ending
 	}
 }
@@ -128,8 +133,8 @@ func (p *pattern) matches(folder, name string) bool {
 		return false
 	}
 	switch {
-	case p.suffix != "" || len(p.rest) == 1 && p.deep:
-		return p.deep || inside == ""
+	case p.name != "":
+		return (p.deep || inside == "") && (p.suffix != "" || p.name == name || doublestar.MatchUnvalidated(p.name, name))
 	case inside == "":
 		return doublestar.MatchUnvalidated(p.glob, name)
 	}

@@ -49,15 +49,20 @@ func (f *folder) covering(name string) (rules []*rule) {
 }
 
 // covers reports whether there is such a rule.
-func (f *folder) covers(name string) (covered bool) {
-	f.deciding(name, func(p *pattern) bool { covered = !p.not; return !covered })
+func (f *folder) covers(name string) bool {
+	covered, _ := f.knows(name)
 	return covered
 }
 
-// sought reports whether a file would be known by now if it had existed.
-func (f *folder) sought(name string) (sought bool) {
-	f.deciding(name, func(p *pattern) bool { sought = !p.not && p.sought; return !sought })
-	return sought
+// knows reports whether a rule covers a name, and whether a file of that name
+// would be known by now if it had existed.
+func (f *folder) knows(name string) (covered, sought bool) {
+	f.deciding(name, func(p *pattern) bool {
+		covered = covered || !p.not
+		sought = sought || !p.not && p.sought
+		return !sought
+	})
+	return covered, sought
 }
 
 func (f *folder) set(name string, now file) {
@@ -262,7 +267,11 @@ func (w *Watcher) compare(f *folder, entries []fs.DirEntry) {
 	unread := false
 	for _, entry := range entries {
 		name := entry.Name()
-		if entry.IsDir() || !f.covers(name) {
+		if entry.IsDir() {
+			continue
+		}
+		covered, sought := f.knows(name)
+		if !covered {
 			continue
 		}
 		info, err := entry.Info()
@@ -273,7 +282,7 @@ func (w *Watcher) compare(f *folder, entries []fs.DirEntry) {
 		known, isKnown := f.files[name]
 		switch {
 		case isKnown && known.surely(info):
-		case isKnown || f.sought(name):
+		case isKnown || sought:
 			w.touch(filepath.Join(f.path, name))
 		default:
 			now := glance(filepath.Join(f.path, name), info)

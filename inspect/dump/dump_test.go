@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -88,7 +87,7 @@ func (s *served) export(ctx context.Context, types dump.Types) ([]byte, error) {
 }
 
 func (s *served) imported(ctx context.Context, types dump.Types, text []byte, edit func(*dump.ImportRequest)) (dump.Imported, error) {
-	request := dump.ImportRequest{Name: "test.jsonl", Types: types, Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }}
+	request := dump.ImportRequest{Name: "test.jsonl", Types: types, From: bytes.NewReader(text)}
 	if edit != nil {
 		edit(&request)
 	}

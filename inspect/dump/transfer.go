@@ -92,9 +92,9 @@ func stamp(at time.Time) *timestamppb.Timestamp {
 
 // ImportRequest says what is imported and how.
 type ImportRequest struct {
-	// Open opens the file from its beginning. It is read twice: nothing is stored
-	// before everything has been looked at.
-	Open  func() (io.ReadCloser, error)
+	// From is the file, of which nothing is stored before all of it has been looked
+	// at. What it says is kept in a temporary file meanwhile.
+	From  io.Reader
 	Name  string // of the file
 	Types Types  // nil when no types are known
 	// Merge adds to what is there; books that are there already are passed over.
@@ -144,8 +144,17 @@ func (p Problems) Error() string {
 // Import stores what Export wrote. With something wrong in the file the error is
 // Problems, and nothing has been stored unless SkipConflicts says so; other errors
 // are those of reading, and gRPC statuses as they came.
-func Import(ctx context.Context, conn grpc.ClientConnInterface, request ImportRequest) (Imported, error) {
-	im := &importing{client: pb.NewArchiveClient(conn), request: request, wrong: map[book.Key]bool{}}
+func Import(ctx context.Context, conn grpc.ClientConnInterface, request ImportRequest) (_ Imported, err error) {
+	kept, err := newSpool()
+	if err != nil {
+		return Imported{}, err
+	}
+	defer func() {
+		if failed := kept.close(); err == nil {
+			err = failed // a status stays what it was
+		}
+	}()
+	im := &importing{client: pb.NewArchiveClient(conn), request: request, kept: kept, wrong: map[book.Key]bool{}}
 	looked, err := im.pass(ctx, true)
 	if err != nil {
 		return looked, err
@@ -171,6 +180,7 @@ type importing struct {
 	request    ImportRequest
 	problems   Problems
 	unreadable bool // a line could not be read, so it is not known what it is about
+	kept       *spool
 	wrong      map[book.Key]bool
 	looked     uint64
 }
@@ -186,11 +196,6 @@ func (im *importing) failure() error {
 
 // pass goes through the file once, only looking or storing.
 func (im *importing) pass(ctx context.Context, look bool) (Imported, error) {
-	file, err := im.request.Open()
-	if err != nil {
-		return Imported{}, err
-	}
-	defer file.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	stream, err := im.client.Import(ctx)
@@ -203,7 +208,7 @@ func (im *importing) pass(ctx context.Context, look bool) (Imported, error) {
 	}
 	answers := make(chan answers, 1)
 	go func() { answers <- im.listen(stream) }()
-	reading := im.send(stream, NewReader(file, im.request.Name, im.request.Types), look)
+	reading := im.send(stream, look)
 	if reading != nil && !errors.Is(reading, io.EOF) {
 		stop()
 	}
@@ -246,37 +251,63 @@ func answerOf(stream grpc.BidiStreamingClient[pb.ImportRequest, pb.ImportProgres
 
 // send sends the file. io.EOF says that the other end wants no more and tells
 // why.
-func (im *importing) send(stream grpc.BidiStreamingClient[pb.ImportRequest, pb.ImportProgress], reader *Reader, look bool) error {
+func (im *importing) send(stream grpc.BidiStreamingClient[pb.ImportRequest, pb.ImportProgress], look bool) error {
+	next := im.again
+	if look {
+		next = im.look(NewReader(im.request.From, im.request.Name, im.request.Types))
+	}
 	for {
-		batch, problems, err := reader.Next()
+		batch, err := next()
 		if errors.Is(err, io.EOF) {
-			break
+			return stream.CloseSend()
 		}
 		if err != nil {
 			return err
 		}
-		if look {
-			im.problems = append(im.problems, problems...)
-			im.unreadable = im.unreadable || len(problems) > 0
-		}
-		im.leaveOut(batch)
 		if err := stream.Send(&pb.ImportRequest{Message: &pb.ImportRequest_Batch{Batch: batch}}); err != nil {
 			return err
 		}
-		if im.request.Progress != nil {
-			if look {
-				im.looked = reader.line
-				im.request.Progress(im.looked, 0)
-			} else {
-				im.request.Progress(im.looked, reader.line)
-			}
+	}
+}
+
+// look returns what reads the file's batches and notes what is wrong with it.
+func (im *importing) look(reader *Reader) func() (*pb.ArchiveBatch, error) {
+	return func() (*pb.ArchiveBatch, error) {
+		batch, problems, err := reader.Next()
+		if errors.Is(err, io.EOF) && !reader.Ended() && !im.request.Partial {
+			problems = append(problems, &Problem{im.request.Name, reader.line, `the last line {"kind":"end",…} is missing, so something may have been cut off: export again, or import what is there with --partial`})
 		}
+		im.problems = append(im.problems, problems...)
+		im.unreadable = im.unreadable || len(problems) > 0
+		if err != nil {
+			return nil, err
+		}
+		im.looked = reader.line
+		im.tell(0)
+		if im.request.DryRun {
+			return batch, nil
+		}
+		batch.Position = reader.line // for the second time
+		return batch, im.kept.add(batch)
 	}
-	if look && !reader.Ended() && !im.request.Partial {
-		im.unreadable = true
-		im.problems = append(im.problems, &Problem{im.request.Name, reader.line, `the last line {"kind":"end",…} is missing, so something may have been cut off: export again, or import what is there with --partial`})
+}
+
+// again reads the batches once more, without the aggregates that something is
+// wrong with.
+func (im *importing) again() (*pb.ArchiveBatch, error) {
+	batch, err := im.kept.next()
+	if err != nil {
+		return nil, err
 	}
-	return stream.CloseSend()
+	im.tell(batch.Position)
+	im.leaveOut(batch)
+	return batch, nil
+}
+
+func (im *importing) tell(stored uint64) {
+	if im.request.Progress != nil {
+		im.request.Progress(im.looked, stored)
+	}
 }
 
 // leaveOut takes what belongs to aggregates that something is wrong with out of a

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"unicode"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -31,6 +32,8 @@ type Payloads interface {
 type Options struct {
 	Output io.Writer
 	Color  bool
+	// Lines prints each event on one line, with the aggregate's human name.
+	Lines bool
 	// Payloads may be nil: then payloads are printed as hex.
 	Payloads Payloads
 	// Bus and Log are what Run follows.
@@ -82,6 +85,11 @@ const (
 func (s *Server) print(events *pb.EventBook) error {
 	var out bytes.Buffer
 	for _, page := range events.Pages {
+		if s.options.Lines {
+			fmt.Fprintf(&out, "%s %s #%d %s %s\n", oneLine(events.Cover.GetDomain()), oneLine(name(events.Cover)), page.GetNum(),
+				s.typeName(page.Event.GetTypeUrl()), s.payload(page.Event))
+			continue
+		}
 		fmt.Fprintf(&out, "%s\n%s:%x:%010d\n%s\n%s\n", rule,
 			oneLine(events.Cover.GetDomain()), first(events.Cover.GetRoot().GetValue()), page.GetNum(),
 			s.typeName(page.Event.GetTypeUrl()), s.payload(page.Event))
@@ -92,6 +100,18 @@ func (s *Server) print(events *pb.EventBook) error {
 		return fmt.Errorf("print events: %w", err)
 	}
 	return nil
+}
+
+// name returns what people call an aggregate, or its identity if angz does not
+// know that.
+func name(cover *pb.Cover) string {
+	if id := cover.GetAggregateId(); id != "" {
+		return id
+	}
+	if root, err := uuid.FromBytes(cover.GetRoot().GetValue()); err == nil {
+		return root.String()
+	}
+	return "?"
 }
 
 // colors says by the end of a type's name how it is printed.

@@ -171,3 +171,18 @@ func TestItFollowsTheLogFromNowOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnEventOnOneLine(t *testing.T) {
+	t.Parallel()
+	events := &pb.EventBook{Cover: key.Cover("alice@example.com"), Pages: []*pb.EventPage{
+		event(41, "type.googleapis.com/examples.CustomerCreated", []byte{1, 2, 0xfe}), event(42, "x.Renamed", nil),
+	}}
+	want := "customer alice@example.com #41 CustomerCreated 0102fe\ncustomer alice@example.com #42 Renamed \n"
+	if diff := cmp.Diff(want, printed(t, eventlog.Options{Lines: true}, events)); diff != "" {
+		t.Error(diff)
+	}
+	events.Cover.AggregateId = ""
+	if got := printed(t, eventlog.Options{Lines: true}, events); !strings.Contains(got, "customer "+key.Root.String()+" #41") {
+		t.Errorf("without a name: %s", got)
+	}
+}

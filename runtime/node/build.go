@@ -75,7 +75,7 @@ func (n *Node) buildReaders() {
 	}
 	if n.parts.log && n.options.Events != nil {
 		n.events = eventlog.New(eventlog.Options{
-			Bus: n.bus, Log: n.store, Output: n.options.Events, Color: n.options.Color, Payloads: &n.schema,
+			Bus: n.bus, Log: n.store, Output: n.options.Events, Color: n.options.Color, Lines: n.options.EventLines, Payloads: &n.schema,
 		})
 	}
 }
@@ -145,7 +145,7 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.projectors = append(n.projectors, projector.New(projector.Options{
-			Name: configured.Name, Service: pb.NewProjectorClient(n.patiently(n.traced(client, configured.Name), client, configured.Name)), Timeout: configured.Timeout,
+			Name: configured.Name, Service: pb.NewProjectorClient(n.serviceOf("projector", configured.Name, client)), Timeout: configured.Timeout,
 			FullHistory: configured.History == "full", Peers: n.peersOf("projector", configured.Name), Delivery: deliveryOptions[*pb.Projection](n, configured, "projector"),
 		}))
 	}
@@ -155,8 +155,8 @@ func (n *Node) buildFollowers() error {
 			return err
 		}
 		n.sagas = append(n.sagas, saga.New(saga.Options{
-			Name: configured.Name, Service: pb.NewSagaClient(n.gate.before(n.patiently(n.traced(client, configured.Name), client, configured.Name))), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
-			Commands: pb.NewAggregateCoordinatorClient(n.memory.gateway), Compensation: n.compensation(),
+			Name: configured.Name, Service: pb.NewSagaClient(n.gate.before(n.serviceOf("saga", configured.Name, client))), Timeout: configured.Timeout, Peers: n.peersOf("saga", configured.Name),
+			Commands: pb.NewAggregateCoordinatorClient(n.called("saga/"+configured.Name, n.memory.gateway)), Compensation: n.compensation(),
 			Delivery: deliveryOptions[*saga.Outcome](n, configured, "saga"), Logger: observe.Component(n.logger, "saga"),
 		}))
 	}
@@ -212,7 +212,7 @@ func (n *Node) buildCommands() error {
 			return err
 		}
 		domains = append(domains, aggregate.Domain{
-			Name: configured.Name, Service: pb.NewAggregateClient(n.patiently(n.traced(client, configured.Name), client, configured.Name)),
+			Name: configured.Name, Service: pb.NewAggregateClient(n.serviceOf("domain", configured.Name, client)),
 			Label: fmt.Sprintf("domain %s's service at %s", configured.Name, client.Address()), Timeout: configured.Timeout,
 		})
 	}

@@ -48,11 +48,15 @@ type Options struct {
 	Observer observe.Observer
 	// Events is where the log role prints events; nil means nowhere.
 	Events io.Writer
-	// Color allows colours in Events.
-	Color bool
+	// Color allows colours in Events, EventLines prints each on one line.
+	Color, EventLines bool
 	// Bus wraps the bus between the relay and the consumers; nil leaves it as it
 	// is. Tests and the emulator's chaos use it.
 	Bus func(Bus) Bus
+	// Calls wraps the connections on which calls are made for a component, such as
+	// domain/order or saga/fulfil: those of its service, and a saga's commands. Nil
+	// leaves them as they are. The emulator's chaos uses it.
+	Calls func(component string, conn grpc.ClientConnInterface) grpc.ClientConnInterface
 	// Listen opens an address; nil is transport.Listen. The emulator keeps
 	// addresses open while it replaces a node.
 	Listen func(transport.Address) (net.Listener, error)

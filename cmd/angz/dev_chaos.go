@@ -1,0 +1,47 @@
+package main
+
+import (
+	"math/rand/v2"
+
+	"github.com/spf13/pflag"
+
+	"github.com/angz-dev/angz/emulator/chaos"
+)
+
+// devChaos are the flags of "angz dev" that make delivery bad.
+type devChaos struct {
+	on   bool
+	seed uint64
+}
+
+func (c *devChaos) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&c.on, "chaos", false, "double, drop, delay and reorder deliveries, and slow down and crash services, to see that projectors and sagas can bear it")
+	flags.Uint64Var(&c.seed, "chaos-seed", 0, "what --chaos does: the same number does the same again (default: any; it is said at the end)")
+}
+
+// check reports wrong usage, and chooses a seed if none is given.
+func (c *devChaos) check(flags *pflag.FlagSet) error {
+	chosen := flags.Changed("chaos-seed")
+	switch {
+	case chosen && !c.on:
+		return usagef("--chaos-seed: found it without --chaos; add --chaos, or leave --chaos-seed out")
+	case c.on && !chosen:
+		c.seed = mostSeeds.pick()
+	}
+	return nil
+}
+
+// seeds are so many that people can still remember one while they type it.
+type seeds uint64
+
+const mostSeeds seeds = 1_000_000
+
+func (s seeds) pick() uint64 { return rand.Uint64N(uint64(s)) }
+
+// options returns how bad it gets, nil for not at all.
+func (c *devChaos) options() *chaos.Options {
+	if !c.on {
+		return nil
+	}
+	return &chaos.Options{Seed: c.seed}
+}
