@@ -20,6 +20,7 @@ type devOptions struct {
 	detached  detachedFlags
 	ports     devPorts
 	data      emulator.DataOptions
+	chaos     devChaos
 }
 
 func newDevCommand(s streams) *cobra.Command {
@@ -36,6 +37,7 @@ func newDevCommand(s streams) *cobra.Command {
 			"  angz dev --port-offset 100\n" +
 			"  angz dev --fresh --seed seed.yaml\n" +
 			"  angz dev --from case.jsonl\n" +
+			"  angz dev --ephemeral --chaos --chaos-seed 42\n" +
 			"  angz dev --detach --wait 30s && angz logs -f",
 		Args: between(0, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args) },
@@ -47,6 +49,7 @@ func newDevCommand(s streams) *cobra.Command {
 	o.detached.register(flags)
 	o.ports.register(cmd, flags)
 	registerData(cmd, &o.data)
+	o.chaos.register(flags)
 	cmd.AddCommand(newDevResetCommand(s))
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -61,6 +64,9 @@ func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	}
 	if err := o.data.Check(); err != nil {
 		return usageError{err}
+	}
+	if err := o.chaos.check(cmd.Flags()); err != nil {
+		return err
 	}
 	load, err := o.loader(s, args)
 	if err != nil {

@@ -26,17 +26,14 @@ func (c *devChaos) check(flags *pflag.FlagSet) error {
 	case chosen && !c.on:
 		return usagef("--chaos-seed: found it without --chaos; add --chaos, or leave --chaos-seed out")
 	case c.on && !chosen:
-		c.seed = mostSeeds.pick()
+		c.seed = rand.Uint64N(seeds)
 	}
 	return nil
 }
 
-// seeds are so many that people can still remember one while they type it.
-type seeds uint64
-
-const mostSeeds seeds = 1_000_000
-
-func (s seeds) pick() uint64 { return rand.Uint64N(uint64(s)) }
+// seeds is how many there are to choose from: few enough that one is remembered
+// while it is typed again.
+const seeds = 1_000_000
 
 // options returns how bad it gets, nil for not at all.
 func (c *devChaos) options() *chaos.Options {

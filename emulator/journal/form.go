@@ -209,12 +209,15 @@ func (f *form) fields(line []byte, e *Entry) []byte {
 		if isBelow(field) || e.Text != "" && noise[strings.ToLower(field.Key)] || field.JSON && field.Value == "null" {
 			continue
 		}
-		value := field.Value
+		key, value := shortened(field)
+		if key == "component" && strings.Contains(e.Text, value) {
+			continue // the text is about it
+		}
 		if !field.JSON {
 			value = quotedIfNeeded(value)
 		}
 		line = append(line, ' ')
-		line = f.colored(line, dim, clean(field.Key)+"=")
+		line = f.colored(line, dim, clean(key)+"=")
 		line = f.text(line, value)
 	}
 	if e.Correlation != "" {
@@ -222,6 +225,24 @@ func (f *form) fields(line []byte, e *Entry) []byte {
 		line = f.colored(line, dim, "corr="+clean(observe.ShortCorrelation(e.Correlation)))
 	}
 	return line
+}
+
+// shortened returns a field's key and value as people read them: milliseconds with
+// many digits as a duration with few.
+func shortened(field Field) (key, value string) {
+	key, isTime := strings.CutSuffix(field.Key, "_ms")
+	milliseconds, err := strconv.ParseFloat(field.Value, 64)
+	if !isTime || err != nil || milliseconds < 0 || milliseconds > 1e12 {
+		return field.Key, field.Value
+	}
+	took := time.Duration(milliseconds * float64(time.Millisecond))
+	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
+		if took >= unit {
+			took = took.Round(unit / 100)
+			break
+		}
+	}
+	return key, took.String()
 }
 
 // below adds the lines of stack traces.
