@@ -232,7 +232,7 @@ func (f *form) fields(line []byte, e *Entry) []byte {
 func shortened(field Field) (key, value string) {
 	key, isTime := strings.CutSuffix(field.Key, "_ms")
 	milliseconds, err := strconv.ParseFloat(field.Value, 64)
-	if !isTime || err != nil || milliseconds < 0 || milliseconds > 1e12 {
+	if !isTime || err != nil || !(milliseconds >= 0 && milliseconds < 1e12) { // which NaN is not, either
 		return field.Key, field.Value
 	}
 	took := time.Duration(milliseconds * float64(time.Millisecond))
