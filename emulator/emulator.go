@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/angz-dev/angz/emulator/chaos"
 	"github.com/angz-dev/angz/emulator/control"
 	"github.com/angz-dev/angz/emulator/supervise"
 	"github.com/angz-dev/angz/emulator/watch"
@@ -37,6 +38,7 @@ type Options struct {
 	Width          func() int // how many columns Stderr has, 0 for any number; may be nil
 	Detached       bool       // whether nobody sits before it
 	Data           DataOptions
+	Chaos          *chaos.Options // which faults are injected; nil for none
 	// Guard is the command line of a process that calls supervise.Guard.
 	Guard []string
 }
@@ -79,6 +81,8 @@ func Run(ctx context.Context, options Options) (err error) {
 		options: options, claim: claim, log: log, began: began, stop: stop,
 		plan: plan, board: newBoard(plan.names()), reload: make(chan struct{}, 1), doors: &transport.Doors{},
 	}
+	e.chaos = e.newChaos()
+	defer e.confess()
 	return e.run(ctx)
 }
 
@@ -93,6 +97,7 @@ type emulation struct {
 	doors   *transport.Doors
 	group   *supervise.Group
 	watcher *watch.Watcher
+	chaos   *chaos.Chaos // nil for none
 	seeds   []seed
 	reload  chan struct{} // has one when the configuration is to be read again
 
@@ -185,10 +190,12 @@ func (e *emulation) runNode(ctx context.Context, opened *node.Node) (next *plan,
 
 // open opens the runtime for a plan and makes it known to everybody.
 func (e *emulation) open(ctx context.Context, p *plan) (*node.Node, error) {
-	opened, err := node.Open(ctx, node.Options{
+	options := node.Options{
 		Config: p.config, Logger: e.log.logger, Events: e.log.events, Color: e.options.Color, EventLines: true,
 		Listen: e.doors.Listen, Patience: patience, Observer: e.log.stories,
-	})
+	}
+	e.disturb(&options)
+	opened, err := node.Open(ctx, options)
 	if err != nil {
 		return nil, errors.Join(ExplainPorts(p.config, err))
 	}

@@ -210,7 +210,7 @@ func (e controlled) Logs(ctx context.Context, filter control.LogFilter, each fun
 		query.MinLevel = level
 	}
 	return e.log.Read(ctx, query, func(entry journal.Entry) error {
-		return each(control.LogLine{Time: entry.Time, Name: entry.Name, Level: controlLevel(entry.Level), Text: entry.Text, Raw: entry.Raw})
+		return each(control.LogLine{Time: entry.Time, Name: entry.Name, Level: controlLevel(entry.Level), Text: entry.Line(), Raw: entry.Raw})
 	})
 }
 

@@ -88,7 +88,7 @@ func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	return emulator.Run(cmd.Context(), emulator.Options{
 		Config: loaded, Reload: load, Environ: s.environ, Stdin: s.in, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
 		Terminal: isFile && isatty.IsTerminal(file.Fd()), Color: bool(newPainter(s.err, s.environ)),
-		Detached: o.detached.detached, Guard: []string{executable, guardCommand}, Data: o.data,
+		Detached: o.detached.detached, Guard: []string{executable, guardCommand}, Data: o.data, Chaos: o.chaos.options(),
 		Width: func() int { return widthOf(s.err, s.environ) },
 	})
 }

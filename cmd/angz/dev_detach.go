@@ -95,7 +95,7 @@ func again(cmd *cobra.Command) []string {
 }
 
 // logFile is where an emulator without a terminal leaves what it says.
-func logFile(dir string) string { return filepath.Join(dir, ".angz", "logs", "angz.log") }
+func logFile(dir string) string { return filepath.Join(dir, ".angz", "logs", "console.log") }
 
 // openLog makes that file anew.
 func openLog(dir string) (*os.File, error) {

@@ -327,3 +327,10 @@ func appendText(object []byte, text string) []byte {
 	quoted, _ := json.Marshal(text) // a string always can be
 	return append(object, quoted...)
 }
+
+// Line returns what the console would show of an entry after its time and level,
+// without colours: its text, its fields as key=value, and its correlation.
+func (e *Entry) Line() string {
+	f := &form{}
+	return string(f.fields(f.text(nil, e.Text), e))
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -619,6 +620,38 @@ func BenchmarkLine(b *testing.B) {
 		}
 		if err := j.Close(); err != nil {
 			b.Error(err)
+		}
+	})
+}
+
+// FuzzFile has files read that anybody may have written: both ways of reading
+// find the same.
+func FuzzFile(f *testing.F) {
+	for _, seed := range []string{"", "x", "2026-10-28T12:34:56.000000Z a\n2026-10-28T12:34:57.000000Z b\n", "2026-10-28T12:34:56.000000Z a\n2026-10-2\n\n2026-10-28T12:34:57.000000Z b", "\n\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "order.log"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := journal.New(journal.Options{Dir: dir, Names: []string{"order"}})
+		defer func() { _ = j.Close() }()
+		raw := func(tail int) (lines []string) {
+			err := j.Read(t.Context(), journal.Query{Tail: tail}, func(e journal.Entry) error {
+				lines = append(lines, e.Raw)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return lines
+		}
+		all, newest := raw(-1), raw(1<<20)
+		slices.Sort(all) // files of several hands are in no order of time
+		slices.Sort(newest)
+		if diff := cmp.Diff(all, newest); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

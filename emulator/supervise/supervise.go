@@ -175,6 +175,7 @@ type Group struct {
 	mu       sync.Mutex
 	ctx      context.Context //nolint:containedctx // of Run, for services that join later
 	services map[string]*service
+	closed   bool
 }
 
 // New returns a group that has not started.
@@ -211,9 +212,9 @@ func (g *Group) Run(ctx context.Context, specs []Spec) error {
 	g.mu.Unlock()
 
 	<-ctx.Done()
-	// From here on nothing joins, for whoever would sees the context first.
 	g.mu.Lock()
-	g.mu.Unlock() //nolint:staticcheck // waits for those who are at it
+	g.closed = true // nothing joins from here on
+	g.mu.Unlock()
 	g.working.Wait()
 	g.builder.wait()
 	close(g.changes)
@@ -234,7 +235,7 @@ func (g *Group) Apply(specs []Spec) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.ctx != nil && g.ctx.Err() == nil {
+	if g.ctx != nil && !g.closed {
 		g.apply(specs)
 	}
 	return nil

@@ -57,10 +57,13 @@ func (l *loader) setDir(dir, origin string) bool {
 	return true
 }
 
-// upwards looks for the project's file in a folder and those above it.
+// upwards looks for the project's file in a folder and those above it. Whatever is
+// called so is meant to be it, and so a folder, or a link that leads nowhere, is
+// found as well: reading it says what is wrong.
 func upwards(dir string) (string, bool) {
 	for {
-		if file := filepath.Join(dir, FileName); isFile(file) {
+		file := filepath.Join(dir, FileName)
+		if _, err := os.Lstat(file); err == nil {
 			return file, true
 		}
 		parent := filepath.Dir(dir)

@@ -199,7 +199,6 @@ func Wants(domains []string, domain string) bool {
 func (c *Consumer[R]) Run(ctx context.Context) error {
 	c.working, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer c.cancel()
-	defer c.follows()()
 	if err := c.join(ctx); err != nil {
 		return c.unlessStopped(ctx, "start", err)
 	}

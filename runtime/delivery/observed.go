@@ -9,15 +9,6 @@ import (
 	"github.com/angz-dev/angz/runtime/observe"
 )
 
-// follows says to the observer, if there is one, that this consumer runs, until
-// the function returned is called.
-func (c *Consumer[R]) follows() (ends func()) {
-	if c.options.Observer == nil {
-		return func() {}
-	}
-	return c.options.Observer.Follows(c.options.Name, c.Wants)
-}
-
 // observed is call, of which the observer is told.
 func (c *Consumer[R]) observed(ctx context.Context, events *pb.EventBook) (R, error) {
 	if c.options.Observer == nil {

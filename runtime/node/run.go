@@ -16,6 +16,7 @@ import (
 //  3. the relay, which feeds them;
 //  4. the store and the connections to the user's services.
 func (n *Node) Run(ctx context.Context) error {
+	defer n.tellFollowers()()
 	tiers := [][]func(context.Context) error{n.doorsRun(), n.followersRun(), n.relayRun()}
 	// The tiers below the first outlive ctx, and end one after the other.
 	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -44,6 +45,26 @@ func (n *Node) Run(ctx context.Context) error {
 		connection.Wait() // for handlers of streams whose callers have just left
 	}
 	return errors.Join(append(errs, n.Close())...)
+}
+
+// tellFollowers tells the observer, before the first command can come, who follows
+// events until the function returned is called.
+func (n *Node) tellFollowers() (ends func()) {
+	if n.options.Observer == nil {
+		return func() {}
+	}
+	var all []func()
+	for i, coordinator := range n.projectors {
+		all = append(all, n.options.Observer.Follows("projector/"+n.parts.projectors[i].Name, coordinator.Wants))
+	}
+	for i, coordinator := range n.sagas {
+		all = append(all, n.options.Observer.Follows("saga/"+n.parts.sagas[i].Name, coordinator.Wants))
+	}
+	return func() {
+		for _, end := range all {
+			end()
+		}
+	}
 }
 
 // start runs a tier. The first member that fails stops the node.
