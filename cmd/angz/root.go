@@ -91,6 +91,8 @@ func newRootCommand(s streams) *cobra.Command {
 		newMigrateCommand(s),
 		newConfigCommand(s),
 		newDoctorCommand(s),
+		newCompletionCommand(s),
+		newManCommand(s),
 		newVersionCommand(s),
 	)
 	root.SetIn(s.in)
@@ -100,7 +102,7 @@ func newRootCommand(s streams) *cobra.Command {
 		return usagef("%w\nsee \"%s --help\"", err, cmd.CommandPath())
 	})
 	root.SetHelpCommand(newHelpCommand())
-	root.InitDefaultCompletionCmd()
+	completer{s}.completeAll(root)
 	return root
 }
 
@@ -108,7 +110,7 @@ func newRootCommand(s streams) *cobra.Command {
 // command that is not there.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "help [COMMAND]",
+		Use:     "help [COMMAND...]",
 		Short:   "Explain a command",
 		Example: "  angz help send",
 		RunE: func(cmd *cobra.Command, args []string) error {

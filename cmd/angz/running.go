@@ -54,10 +54,6 @@ func saysNo(err error) error {
 	return err
 }
 
-// completionTime is how long a shell waits for the names of services. One that
-// does not answer costs a person one tab.
-const completionTime = time.Second
-
 // completeServices completes the names of services from the running emulator,
 // and those of what else logs if so asked.
 func (p *runningProject) completeServices(alsoLogs bool) cobra.CompletionFunc {

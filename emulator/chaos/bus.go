@@ -17,7 +17,12 @@ type Bus interface {
 
 // Bus returns a bus that treats each component's subscription badly. Subscriptions
 // without a name, which are those of people who watch, are left alone.
-func (c *Chaos) Bus(good Bus) Bus { return badBus{good, c} }
+func (c *Chaos) Bus(good Bus) Bus {
+	if c == nil {
+		return good
+	}
+	return badBus{good, c}
+}
 
 type badBus struct {
 	Bus

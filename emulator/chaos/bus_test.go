@@ -172,6 +172,18 @@ type outcome struct {
 	ordered             bool
 }
 
+func TestNoChaosIsNone(t *testing.T) {
+	t.Parallel()
+	var c *chaos.Chaos
+	good, conn := channel.New(), (&handles{}).conn()
+	if c.Bus(good) != chaos.Bus(good) {
+		t.Error("the bus is another one")
+	}
+	if err := project(events("a", 0, 1))(c.Calls("projector/receipt", conn)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhoOnlyWatchesIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -19,6 +19,9 @@ import (
 // those of its service, and a saga's commands. Streams are left alone. It fits
 // node.Options.Calls.
 func (c *Chaos) Calls(name string, conn grpc.ClientConnInterface) grpc.ClientConnInterface {
+	if c == nil {
+		return conn
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.components[name] == nil {

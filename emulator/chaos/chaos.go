@@ -107,7 +107,8 @@ type Fault struct {
 	Attempt  int    // how often the same was seen before
 }
 
-// Chaos is the faults of one run. It is safe for concurrent use.
+// Chaos is the faults of one run. It is safe for concurrent use. The nil pointer
+// does nothing.
 type Chaos struct {
 	options Options
 	seen    counters // how often each message and call was seen

@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -194,7 +197,15 @@ func holds(pid string, inodes map[string]bool) bool {
 // shownCommand makes the text of /proc/PID/cmdline fit for a message.
 func shownCommand(cmdline []byte) string {
 	const longest = 120
-	words := string(printable(bytes.ReplaceAll(bytes.TrimRight(cmdline, "\x00"), []byte{0}, []byte{' '}), false))
+	words := strings.Map(func(r rune) rune {
+		switch {
+		case r == 0:
+			return ' '
+		case !unicode.IsPrint(r):
+			return utf8.RuneError
+		}
+		return r
+	}, strings.TrimRight(string(cmdline), "\x00"))
 	if len(words) > longest {
 		return words[:longest] + "…"
 	}
