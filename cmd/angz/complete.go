@@ -110,7 +110,7 @@ func bounded(find finder) cobra.CompletionFunc {
 		go func() { found <- find(ctx, cmd, args, prefix) }()
 		select {
 		case names := <-found:
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return slices.DeleteFunc(names, func(name cobra.Completion) bool { return !strings.HasPrefix(name, prefix) }), cobra.ShellCompDirectiveNoFileComp
 		case <-ctx.Done():
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -252,6 +252,9 @@ func (c completer) deadLetterComponents(_ context.Context, cmd *cobra.Command, _
 
 // commands offers the words of commands, for "angz help".
 func (c completer) commands(_ context.Context, cmd *cobra.Command, args []string, _ string) (found []cobra.Completion) {
+	if cmd.Name() != "help" {
+		return nil // a program of the person's
+	}
 	about, rest, err := cmd.Root().Find(args)
 	if err != nil || len(rest) > 0 {
 		return nil

@@ -17,8 +17,7 @@ func newCompletionCommand(s streams) *cobra.Command {
 			"running system also domains, aggregates, services and messages. SHELL is bash, zsh, fish or\n" +
 			"powershell. To have it in every new shell:\n\n" +
 			"  bash        angz completion bash > ~/.local/share/bash-completion/completions/angz\n" +
-			"              (needs the package bash-completion; without it, in ~/.bashrc:\n" +
-			"              source <(angz completion bash))\n" +
+			"              (needs the package bash-completion)\n" +
 			"  zsh         angz completion zsh > \"${fpath[1]}/_angz\"\n" +
 			"              (needs \"autoload -U compinit; compinit\" in ~/.zshrc)\n" +
 			"  fish        angz completion fish > ~/.config/fish/completions/angz.fish\n" +

@@ -102,6 +102,7 @@ func newRootCommand(s streams) *cobra.Command {
 		return usagef("%w\nsee \"%s --help\"", err, cmd.CommandPath())
 	})
 	root.SetHelpCommand(newHelpCommand())
+	root.InitDefaultHelpCmd()
 	completer{s}.completeAll(root)
 	return root
 }

@@ -341,8 +341,11 @@ func TestEventsThatWaitAreOvertaken(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			options := nothing()
 			options.Seed, options.Reorders, options.LongestDelay = seed, 0.3, time.Hour
+			var mu sync.Mutex
 			var order []string
 			client := pb.NewProjectorClient(chaos.New(options).Calls("projector/receipt", conn(func(_ context.Context, request, _ proto.Message) error {
+				mu.Lock()
+				defer mu.Unlock()
 				order = append(order, request.(*pb.EventBook).Cover.AggregateId)
 				return nil
 			})))
@@ -356,9 +359,11 @@ func TestEventsThatWaitAreOvertaken(t *testing.T) {
 				synctest.Wait()
 			}
 			// Nobody has waited for the clock yet, which moves only now.
-			if len(order) > 1 && !slices.IsSorted(order) {
+			mu.Lock()
+			if !slices.IsSorted(order) {
 				overtaken++
 			}
+			mu.Unlock()
 			group.Wait()
 			if len(order) != 10 {
 				t.Errorf("seed %d: %v", seed, order)

@@ -35,6 +35,9 @@ var Kinds = []Kind{Dropped, Doubled, Delayed, Reordered, Repeated, Overtaken, Sl
 
 // Summary returns what has been done so far.
 func (c *Chaos) Summary() Summary {
+	if c == nil {
+		return Summary{}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Summary{Seed: c.options.Seed, Counts: []Count{}, Kills: []Kills{}, Suspects: []Suspect{}}

@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 )
 
 // sleeper starts a process that ends only when its input does or it is killed,
