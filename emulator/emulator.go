@@ -43,6 +43,13 @@ type Options struct {
 	Guard []string
 }
 
+// Mistake is an error in what somebody wrote, such as a seed file. Nothing was
+// started.
+type Mistake struct{ error }
+
+// Unwrap returns the error itself.
+func (m *Mistake) Unwrap() error { return m.error }
+
 // Run runs the project until the context ends, somebody asks it to stop, or the
 // runtime fails, and returns when nothing of it is left. A service that cannot be
 // built or started is reported and does not stop the others. It fails with
@@ -67,7 +74,7 @@ func Run(ctx context.Context, options Options) (err error) {
 	defer func() { err = errors.Join(err, log.close()) }()
 	seeds, err := readSeeds(ctx, options.Config, options.Data.Seeds)
 	if err != nil {
-		return err
+		return &Mistake{err}
 	}
 	cleanup, err := prepareStore(ctx, options.Config, options.Data, func(text string) { log.angz.Info(text) })
 	if err != nil {

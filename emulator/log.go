@@ -210,6 +210,9 @@ func (e controlled) Logs(ctx context.Context, filter control.LogFilter, each fun
 		query.MinLevel = level
 	}
 	return e.log.Read(ctx, query, func(entry journal.Entry) error {
+		if entry.Name == storyName {
+			entry.Fields = nil // they say the same, for programs
+		}
 		return each(control.LogLine{Time: entry.Time, Name: entry.Name, Level: controlLevel(entry.Level), Text: entry.Line(), Raw: entry.Raw})
 	})
 }

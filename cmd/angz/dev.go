@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -85,12 +86,16 @@ func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 		return fmt.Errorf("find the program angz itself: %w", err)
 	}
 	file, isFile := s.err.(*os.File)
-	return emulator.Run(cmd.Context(), emulator.Options{
+	err = emulator.Run(cmd.Context(), emulator.Options{
 		Config: loaded, Reload: load, Environ: s.environ, Stdin: s.in, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
 		Terminal: isFile && isatty.IsTerminal(file.Fd()), Color: bool(newPainter(s.err, s.environ)),
 		Detached: o.detached.detached, Guard: []string{executable, guardCommand}, Data: o.data, Chaos: o.chaos.options(),
 		Width: func() int { return widthOf(s.err, s.environ) },
 	})
+	if mistake := new(emulator.Mistake); errors.As(err, &mistake) {
+		return usageError{err}
+	}
+	return err
 }
 
 // loader returns what reads the project's configuration.
