@@ -34,9 +34,7 @@ func (s shell) run(line string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, "sh", "-c", line)
-	command.Dir, command.Env = s.folder, s.environ
-	output, err := command.CombinedOutput()
+	output, err := s.command(ctx, line).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		s.t.Fatalf("%s: %v", line, err)
@@ -51,6 +49,12 @@ func (s shell) run(line string) string {
 		seen += exit.Error() + "\n"
 	}
 	return seen
+}
+
+func (s shell) command(ctx context.Context, line string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "sh", "-c", line)
+	command.Dir, command.Env = s.folder, s.environ
+	return command
 }
 
 // changing is what differs from run to run: times and correlation ids.

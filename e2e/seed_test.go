@@ -23,8 +23,16 @@ import (
 )
 
 // startShop runs examples/shop on the documented ports, with its data in the
-// test's folder. Only one test in all processes has these ports at a time.
+// test's folder.
 func startShop(t *testing.T) *dev {
+	t.Helper()
+	lockSeedPorts(t)
+	return startDev(t, shopConfig(t), seedPorts)
+}
+
+// lockSeedPorts waits for the documented ports, which only one test in all
+// processes has at a time, and keeps them for this one.
+func lockSeedPorts(t *testing.T) {
 	t.Helper()
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "angz-e2e-ports.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -34,7 +42,6 @@ func startShop(t *testing.T) *dev {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = lock.Close() })
-	return startDev(t, shopConfig(t), seedPorts)
 }
 
 // shopConfig writes the shop's angz.yaml with its data elsewhere, so that a test

@@ -162,3 +162,6 @@ func (l *lines) Handle(_ context.Context, events *pb.EventBook) (*pb.Projection,
 	}
 	return &pb.Projection{Sequence: book.Last(events)}, nil
 }
+
+// large returns a command that needs room.
+func large() *anypb.Any { return &anypb.Any{TypeUrl: "e2e.Do", Value: make([]byte, 1<<20)} }

@@ -35,6 +35,7 @@ type Options struct {
 	Terminal       bool       // whether Stderr is a terminal
 	Color          bool       // whether Stderr may be coloured
 	Quiet          bool       // whether only warnings are logged, and nothing of the services
+	Shown          []string   // whose lines are shown besides angz's own; none for all
 	Width          func() int // how many columns Stderr has, 0 for any number; may be nil
 	Detached       bool       // whether nobody sits before it
 	Data           DataOptions
@@ -66,6 +67,9 @@ func Run(ctx context.Context, options Options) (err error) {
 	plan, err := newPlan(options.Config, options.Environ, nil)
 	if err != nil {
 		return err
+	}
+	if err := plan.checkShown(options.Shown); err != nil {
+		return &Mistake{err}
 	}
 	log, err := newLog(options, plan.names())
 	if err != nil {

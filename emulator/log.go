@@ -56,6 +56,9 @@ func newLog(options Options, names []string) (*log, error) {
 		return nil, err
 	}
 	l.angz = observe.Component(l.logger, "emulator")
+	if len(options.Shown) > 0 {
+		l.SetFilter(journal.Filter{Names: append(slices.Clone(options.Shown), angzName)})
+	}
 	l.events = lines{l.Journal, eventsName}
 	l.stories = story.New(story.Options{Tell: l.tell})
 	return l, nil

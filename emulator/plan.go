@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"path/filepath"
@@ -173,6 +174,17 @@ func (p *plan) names() []string {
 		names = append(names, service.label)
 	}
 	return names
+}
+
+// checkShown makes sure that lines are asked for of services that there are.
+func (p *plan) checkShown(names []string) error {
+	known := slices.Concat(p.names(), ownNames)
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("--logs: found %q, expected some of %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // specs describes the services to the supervisor.

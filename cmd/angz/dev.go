@@ -18,6 +18,7 @@ type devOptions struct {
 	file      string
 	logFormat string
 	quiet     bool
+	shown     []string
 	detached  detachedFlags
 	ports     devPorts
 	data      emulator.DataOptions
@@ -31,7 +32,9 @@ func newDevCommand(s streams) *cobra.Command {
 		Short: "Run a project on this machine, with all its services",
 		Long: "Run the project in DIR, or around the working directory, on this machine: build and\n" +
 			"start the services of its angz.yaml, and serve commands, queries and streams for them.\n" +
-			"Events are kept in .angz/dev.db beside angz.yaml. Ctrl-C stops everything, twice at once.",
+			"A saved file restarts the services it belongs to, once what it changed can be built;\n" +
+			"commands wait meanwhile. On a terminal, ? lists the keys. Events are kept in\n" +
+			".angz/dev.db beside angz.yaml, logs in .angz/logs. Ctrl-C stops everything, twice at once.",
 		Example: "  angz dev\n" +
 			"  angz dev examples/shop\n" +
 			"  angz dev --config other.yaml --log-format json\n" +
@@ -46,6 +49,7 @@ func newDevCommand(s streams) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.file, "config", "", "the configuration file (default: angz.yaml in DIR or above)")
 	flags.StringVar(&o.logFormat, "log-format", "", "how to log: text, or json (default: text on a terminal)")
+	flags.StringSliceVar(&o.shown, "logs", nil, "show only the lines of these services, and of angz (the files keep all)")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "log only warnings, and nothing of the services")
 	o.detached.register(flags)
 	o.ports.register(cmd, flags)
@@ -87,7 +91,7 @@ func (o *devOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	}
 	file, isFile := s.err.(*os.File)
 	err = emulator.Run(cmd.Context(), emulator.Options{
-		Config: loaded, Reload: load, Environ: s.environ, Stdin: s.in, Stdout: s.out, Stderr: s.err, Quiet: o.quiet,
+		Config: loaded, Reload: load, Environ: s.environ, Stdin: s.in, Stdout: s.out, Stderr: s.err, Quiet: o.quiet, Shown: o.shown,
 		Terminal: isFile && isatty.IsTerminal(file.Fd()), Color: bool(newPainter(s.err, s.environ)),
 		Detached: o.detached.detached, Guard: []string{executable, guardCommand}, Data: o.data, Chaos: o.chaos.options(),
 		Width: func() int { return widthOf(s.err, s.environ) },

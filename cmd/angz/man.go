@@ -121,7 +121,7 @@ func manPage(cmd *cobra.Command) string {
 	p.line(`.TH "%s" "1" "%s" "angz %s" "angz manual"`, roff(strings.ToUpper(manName(cmd))), made.Format(time.DateOnly), roff(b.Version))
 	p.line(".SH NAME\n%s \\- %s", roff(manName(cmd)), roff(cmd.Short))
 	p.line(".SH SYNOPSIS")
-	if cmd.Runnable() && !cmd.HasParent() || cmd.HasSubCommands() {
+	if cmd.HasSubCommands() && !strings.Contains(cmd.Use, " ") {
 		p.line("\\fB%s\\fP COMMAND [flags]", roff(cmd.CommandPath()))
 	} else {
 		p.line("\\fB%s\\fP%s [flags]", roff(cmd.CommandPath()), roff(strings.TrimPrefix(cmd.UseLine(), cmd.CommandPath())))

@@ -53,14 +53,14 @@ func numberedKey(i int) book.Key {
 	return key
 }
 
-// appendWith spreads b.N appends over callers, who share the stores.
-func appendWith(b *testing.B, stores []*postgres.Store, callers int) {
+// appendWith spreads appends over callers, who share the stores.
+func appendWith(b *testing.B, stores []*postgres.Store, callers, appends int) {
 	var taken atomic.Int64
 	var wait sync.WaitGroup
 	for caller := range callers {
 		wait.Go(func() {
 			store, key := stores[caller%len(stores)], numberedKey(caller)
-			for next := uint32(0); taken.Add(1) <= int64(b.N); next++ {
+			for next := uint32(0); taken.Add(1) <= int64(appends); next++ {
 				request := command(key, next, payload)
 				request.CorrelationID = request.CommandID.String()
 				if _, err := store.Append(b.Context(), request); err != nil {
@@ -84,7 +84,7 @@ func BenchmarkAppend(b *testing.B) {
 			for range c.stores {
 				stores = append(stores, opened(b, uri))
 			}
-			measure(b, server, func() { appendWith(b, stores, c.callers) })
+			measure(b, server, func() { appendWith(b, stores, c.callers, b.N) })
 		})
 	}
 }

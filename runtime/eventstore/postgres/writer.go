@@ -43,19 +43,23 @@ type request struct {
 	done     chan struct{}
 }
 
+// looked says that the database is to look whether the command is known.
+func (r *request) looked() bool { return r.Repeatable || r.resent }
+
 // writer is the one goroutine of this process that appends. While a statement is
 // on its way the next batch gathers, so batches grow with the load and no timer
 // is needed.
 type writer struct {
-	store *Store
-	queue chan *request
-	batch []*request
-	later []*request // of an aggregate or a command that the batch has already
-	conn  *pgx.Conn  // nil when there is none
-	named named
-	told  atomic.Uint64 // position that others are to hear of
-	tell  chan struct{}
-	ended chan struct{} // closed when everything accepted is answered
+	store     *Store
+	queue     chan *request
+	batch     []*request
+	later     []*request // of an aggregate or a command that the batch has already
+	conn      *pgx.Conn  // nil when there is none
+	named     named
+	arguments arguments
+	told      atomic.Uint64 // position that others are to hear of
+	tell      chan struct{}
+	ended     chan struct{} // closed when everything accepted is answered
 
 	closing sync.RWMutex // held for reading while a request is being queued
 	closed  bool
@@ -327,43 +331,22 @@ func (w *writer) send(ctx context.Context, batch []*request) error {
 			return err
 		}
 		w.conn = conn
+		if err := prepareAppend(ctx, conn); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 45*time.Second) // beyond the server's own limits
 	defer cancel()
 	sent := time.Now()
-	rows, err := w.conn.Query(ctx, `SELECT * FROM angz_append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)`, w.arguments(batch)...)
+	w.arguments.set(batch, w.newName)
+	outcomes, err := call(ctx, w.conn, batch, &w.arguments)
 	if err != nil {
 		return err
-	}
-	var outcomes []outcome
-	var one outcome
-	_, err = pgx.ForEachRow(rows, []any{&one.status, &one.next, &one.last}, func() error {
-		outcomes = append(outcomes, one)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if len(outcomes) != len(batch) {
-		return fmt.Errorf("the append function answered %d of %d requests", len(outcomes), len(batch))
 	}
 	w.publish(batch, outcomes)
 	w.count(batch, outcomes, time.Since(sent))
 	return nil
 }
-
-// outcome is what the append function says of one request.
-type outcome struct {
-	status     int32
-	next, last int64
-}
-
-// The statuses of an outcome.
-const (
-	stored = iota
-	conflicting
-	known
-)
 
 // publish answers the requests and makes known what has become durable.
 func (w *writer) publish(batch []*request, outcomes []outcome) {
@@ -496,48 +479,6 @@ func (n *named) settle(r *request) (name string, sure bool) {
 func (n *named) isFirst(r *request) bool {
 	name, known := n.get(r.Key)
 	return r.Next > 0 && r.Name != "" && known && name == ""
-}
-
-// arguments turns a batch into the arrays that the append function takes.
-func (w *writer) arguments(batch []*request) []any {
-	n := len(batch)
-	var (
-		commands                         = make([]pgtype.UUID, n)
-		look                             = make([]bool, n)
-		domains, names                   = make([]string, n), make([]string, n)
-		roots                            = make([]pgtype.UUID, n)
-		nexts                            = make([]int64, n)
-		counts                           = make([]int32, n)
-		correlations, causations, traces = make([]string, n), make([]string, n), make([]string, n)
-		owners, parts                    []int32
-		created                          []int64
-		types                            []string
-		payloads                         [][]byte
-		snapshotOf                       []int32
-		snapshotSeqs, snapshotSums       []int64
-		snapshotTypes                    []string
-		snapshotStates                   [][]byte
-	)
-	for i, r := range batch {
-		commands[i], look[i] = pgtype.UUID{Bytes: r.CommandID, Valid: true}, r.Repeatable || r.resent
-		domains[i], roots[i], names[i] = r.Key.Domain, pgtype.UUID{Bytes: r.Key.Root, Valid: true}, w.newName(r)
-		nexts[i], counts[i] = int64(r.Next), int32(len(r.Events))
-		correlations[i], causations[i], traces[i] = r.CorrelationID, r.Causation, r.Trace
-		for part := range r.Events {
-			event := &r.Events[part]
-			owners, parts = append(owners, int32(i+1)), append(parts, int32(part))
-			created, types, payloads = append(created, eventstore.Nanos(event.CreatedAt)), append(types, event.TypeURL), append(payloads, bytesOrNull(event.Payload))
-		}
-		if s := r.Snapshot; s != nil {
-			snapshotOf, snapshotSeqs = append(snapshotOf, int32(i+1)), append(snapshotSeqs, int64(s.Sequence))
-			snapshotTypes, snapshotStates = append(snapshotTypes, s.TypeURL), append(snapshotStates, bytesOrNull(s.State))
-			snapshotSums = append(snapshotSums, s.Checksum())
-		}
-	}
-	return []any{
-		commands, look, domains, roots, names, nexts, counts, correlations, causations, traces,
-		owners, parts, created, types, payloads, snapshotOf, snapshotSeqs, snapshotTypes, snapshotStates, snapshotSums,
-	}
 }
 
 // newName returns the name that a request gives its aggregate, nothing if it is
