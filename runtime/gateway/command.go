@@ -12,6 +12,7 @@ import (
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/rpcerr"
+	"github.com/angz-dev/angz/runtime/transport"
 )
 
 // Handle forwards a command to the coordinator of its domain.
@@ -101,7 +102,7 @@ func (e *errand) handle(ctx context.Context, g *Gateway) (*pb.CommandResponse, e
 	start := time.Now()
 	ctx = observe.Correlate(ctx, e.command.CorrelationId)
 	response, err := limited(ctx, g, e.key.Domain, func(ctx context.Context) (*pb.CommandResponse, error) {
-		return e.coordinator.Handle(ctx, e.command)
+		return e.insist(ctx, func() (*pb.CommandResponse, error) { return e.coordinator.Handle(ctx, e.command) })
 	})
 	g.count(e.key.Domain, err, time.Since(start))
 	return response, err
@@ -109,8 +110,22 @@ func (e *errand) handle(ctx context.Context, g *Gateway) (*pb.CommandResponse, e
 
 func (e *errand) handleSync(ctx context.Context, g *Gateway, request *pb.SyncCommandBook) (*pb.CommandResponse, error) {
 	return limited(ctx, g, e.key.Domain, func(ctx context.Context) (*pb.CommandResponse, error) {
-		return e.coordinator.HandleSync(ctx, request)
+		return e.insist(ctx, func() (*pb.CommandResponse, error) { return e.coordinator.HandleSync(ctx, request) })
 	})
+}
+
+// insist makes a call, and once more if the connection broke under it and the
+// command has no second effect. A coordinator that stops does not wait for ever
+// until everybody has read its last answers.
+func (e *errand) insist(ctx context.Context, call func() (*pb.CommandResponse, error)) (*pb.CommandResponse, error) {
+	response, err := call()
+	if !transport.Broken(err) || ctx.Err() != nil {
+		return response, err
+	}
+	if _, repeatable := book.CommandID(e.key, e.command); !repeatable {
+		return response, err
+	}
+	return call()
 }
 
 // makeRepeatable sees to it that the command has no second effect when it is

@@ -252,3 +252,41 @@ func TestForwardedCallWithoutADeadlineIsGivenUpInTheEnd(t *testing.T) {
 			"domain order gave no answer within 1m30s; whether the call took effect is unknown"), send(t, open(t, s), command("c")))
 	})
 }
+
+// A connection that broke under a command says nothing about it: it is sent once
+// more if that cannot do harm.
+func TestACommandUnderWhichTheConnectionBrokeIsSentOnceMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		key    string
+		breaks int
+		calls  int
+		want   codes.Code
+	}{
+		"repeatable":               {"once", 1, 2, codes.OK},
+		"repeatable, broken twice": {"once", 2, 2, codes.Unavailable},
+		"not repeatable":           {"", 1, 1, codes.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken, err := status.New(codes.Unavailable, "the connection broke").
+				WithDetails(&errdetails.ErrorInfo{Reason: "CONNECTION_BROKEN", Domain: "angzarr"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			inBubble(t, func(t *testing.T) {
+				s, calls := newSystem(), 0
+				s.handle = func(context.Context, *pb.CommandBook) (*pb.CommandResponse, error) {
+					if calls++; calls <= c.breaks {
+						return nil, broken.Err()
+					}
+					return &pb.CommandResponse{}, nil
+				}
+				sent := command("c")
+				sent.IdempotencyKey = c.key
+				_, err := pb.NewAggregateCoordinatorClient(open(t, s)).Handle(t.Context(), sent)
+				if status.Code(err) != c.want || calls != c.calls {
+					t.Errorf("got %v after %d calls, want %s after %d", err, calls, c.want, c.calls)
+				}
+			})
+		})
+	}
+}
