@@ -107,15 +107,15 @@ type emulation struct {
 	stop    func() // ends Run
 	doors   *transport.Doors
 	group   *supervise.Group
-	watcher *watch.Watcher
 	chaos   *chaos.Chaos // nil for none
 	seeds   []seed
 	reload  chan struct{} // has one when the configuration is to be read again
 
 	mu      sync.Mutex
 	plan    *plan
-	runtime *node.Node // nil until it is open
-	ready   bool       // everything was up once
+	runtime *node.Node     // nil until it is open
+	watcher *watch.Watcher // nil until it has seen all files
+	ready   bool           // everything was up once
 }
 
 func (e *emulation) run(ctx context.Context) error {
@@ -127,9 +127,6 @@ func (e *emulation) run(ctx context.Context) error {
 		Environ: e.plan.environ, Guard: e.options.Guard, Sockets: append(e.plan.sockets(), e.claim.Socket()),
 		Logger: e.log.angz, Lines: e.log.Line, OnChange: e.changed,
 	})
-	if e.watcher, err = watch.New(e.rules(e.plan), watch.Options{OnChange: e.saved, Logger: e.log.angz}); err != nil {
-		return err
-	}
 	// The services outlive ctx: they are needed until the runtime has come to rest.
 	serving, stopServices := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServices()
@@ -253,8 +250,8 @@ func (e *emulation) changed(status supervise.Status) {
 	e.board.set(status)
 	e.log.report(status)
 	e.hurry(status)
-	if status.State == supervise.Starting {
-		e.watcher.Started(status.Name)
+	if watcher := e.watching(); watcher != nil && status.State == supervise.Starting {
+		watcher.Started(status.Name)
 	}
 }
 

@@ -18,16 +18,35 @@ const (
 )
 
 // watch acts on changes of files until the context ends. Without it everything
-// works, except that one has to restart by hand.
+// works, except that one has to restart by hand. It looks at all files first,
+// which nobody else waits for.
 func (e *emulation) watch(ctx context.Context) {
-	if err := e.watcher.Run(ctx); err != nil && ctx.Err() == nil {
-		e.log.angz.Warn("changes of files are not noticed any more; restart services with r or angz restart", "error", err)
+	watcher, err := watch.New(e.rules(e.current()), watch.Options{OnChange: e.saved, Logger: e.log.angz})
+	if err == nil {
+		e.mu.Lock()
+		e.watcher = watcher
+		e.mu.Unlock()
+		e.watchPlan(e.current()) // which may be another one by now
+		err = watcher.Run(ctx)
 	}
+	if err != nil && ctx.Err() == nil {
+		e.log.angz.Warn("changes of files are not noticed; restart services with r or angz restart", "error", err)
+	}
+}
+
+func (e *emulation) watching() *watch.Watcher {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.watcher
 }
 
 // watchPlan watches what a plan wants watched.
 func (e *emulation) watchPlan(p *plan) {
-	if err := e.watcher.SetRules(e.rules(p)); err != nil {
+	watcher := e.watching()
+	if watcher == nil {
+		return
+	}
+	if err := watcher.SetRules(e.rules(p)); err != nil {
 		e.log.angz.Warn("not all changes of files are noticed", "error", err)
 	}
 }
