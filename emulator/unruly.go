@@ -13,10 +13,9 @@ func (e *emulation) newChaos() *chaos.Chaos {
 	}
 	options := *e.options.Chaos
 	options.Logger = observe.Component(e.log.logger, "chaos")
-	options.Restart = func(component, reason string) {
+	options.Restart = func(component, _ string) {
 		for _, service := range e.current().services {
 			if service.component() == component {
-				e.log.angz.Info(service.label+" is killed", "component", service.label, "cause", reason)
 				e.group.Kill(service.label)
 			}
 		}

@@ -166,16 +166,30 @@ func (c *call) asks(ctx context.Context) error {
 	defer c.component.calls.Release(1)
 	c.component.pass()
 	if !c.dice.hit(Repeated, c.chaos.options.Duplicates) {
-		return c.ask(c.answer)
+		return c.reach(c.answer)
 	}
 	first := c.answer.ProtoReflect().New().Interface()
-	if err := c.ask(first); err != nil {
+	if err := c.reach(first); err != nil {
 		return err
 	}
 	c.inject(Repeated)
-	err := c.ask(c.answer)
+	err := c.reach(c.answer)
 	if c.dice.identity.road == roadCall {
 		c.compare(first, err)
+	}
+	return err
+}
+
+// reach asks the service. A call that meets what is left of a process that chaos
+// killed is made again: the kill was meant for another one.
+func (c *call) reach(into proto.Message) error {
+	err := c.ask(into)
+	for range mostMeetings {
+		if !transport.Broken(err) || !c.component.killedWithin(aftermath) {
+			break
+		}
+		proto.Reset(into)
+		err = c.ask(into)
 	}
 	return err
 }
@@ -250,8 +264,13 @@ const (
 	// quiet is how long a kill waits for the other calls of the service to end,
 	// which it would break too.
 	quiet = time.Second
-	// moment is how long a process that has been killed may take to be gone.
+	// moment is how long a process that has been killed may take to be gone, as a
+	// rule.
 	moment = 50 * time.Millisecond
+	// aftermath is for how long calls may meet what is left of it, and mostMeetings
+	// how often one call does.
+	aftermath    = 5 * time.Second
+	mostMeetings = 3
 )
 
 // crash kills the service, unless it has been killed not long ago or other calls
@@ -280,6 +299,12 @@ func (c *component) mayDie(rest time.Duration) bool {
 		return true
 	}
 	return false
+}
+
+func (c *component) killedWithin(duration time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.killed.IsZero() && time.Since(c.killed) < duration
 }
 
 func (c *Chaos) killed(name string) {

@@ -466,6 +466,34 @@ func TestAServiceThatWasKilledIsLeftAloneForAWhile(t *testing.T) {
 	})
 }
 
+// A call on a connection that is as good as dead is not an attempt more.
+func TestACallThatMeetsAKilledProcessIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		options, dying, calls := always(crashes), 0, 0
+		options.Seed, options.Crashes = seedOf(t, chaos.CrashedBefore, "b"), 0.5
+		options.Restart = func(string, string) { dying = 2 }
+		bad := chaos.New(options).Calls("projector/receipt", conn(func(context.Context, proto.Message, proto.Message) error {
+			if calls++; dying > 0 {
+				dying--
+				return transport.NewBroken("EOF")
+			}
+			return nil
+		}))
+		if err := project(events("b", 0, 2))(bad); !transport.Broken(err) {
+			t.Fatal(err)
+		}
+		if err := project(events("a", 0, 1))(bad); err != nil || calls != 3 {
+			t.Errorf("asked %d times, %v", calls, err)
+		}
+		time.Sleep(5 * time.Second)
+		dying = 1
+		if err := project(events("a", 0, 1))(bad); !transport.Broken(err) {
+			t.Errorf("what broke long after is not told: %v", err)
+		}
+	})
+}
+
 func TestWhoAnswersDifferentlyIsSuspected(t *testing.T) {
 	t.Parallel()
 	steady := conn(func(_ context.Context, _, response proto.Message) error { return nil })

@@ -341,18 +341,12 @@ func TestEverythingIsRepairedAndTheSameSeedDoesTheSame(t *testing.T) {
 			if diff := cmp.Diff(one, two); diff != "" {
 				t.Errorf("the second run differs: %s", diff)
 			}
-			// A process that dies may break a call by itself, which is then an
-			// attempt more. The first attempts are the same all the same.
-			maps.DeleteFunc(killed, later)
-			maps.DeleteFunc(one, later)
 			if diff := cmp.Diff(killed, one); diff != "" {
 				t.Errorf("with processes that are really killed: %s", diff)
 			}
 		})
 	}
 }
-
-func later(fault chaos.Fault, _ int) bool { return fault.Attempt > 0 }
 
 // faultsOf returns what is done to a shop with a seed, when the shop has borne it.
 func faultsOf(t *testing.T, seed uint64, kills bool) map[chaos.Fault]int {
