@@ -26,6 +26,7 @@ type executed struct {
 	project runningProject
 	attach  bool
 	wait    time.Duration
+	ports   devPorts
 }
 
 func newExecCommand(s streams) *cobra.Command {
@@ -45,6 +46,7 @@ func newExecCommand(s streams) *cobra.Command {
 			"found, 126 when it cannot be run, and 128 more than the signal that ended it.",
 		Example: "  angz exec -- npm test\n" +
 			"  angz exec --wait 2m -- pytest -q\n" +
+			"  angz exec --ports auto -- go test ./...\n" +
 			"  angz exec -- sh -c 'angz send todo mine AddTask \"{\\\"title\\\": \\\"tea\\\"}\" --address $COMMAND_ADDRESS'",
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), s, args) },
 	}
@@ -53,6 +55,7 @@ func newExecCommand(s streams) *cobra.Command {
 	cmd.Flags().StringVar(&o.file, "config", "", "the configuration file (default: angz.yaml in the project's folder or above)")
 	o.project.register(cmd)
 	cmd.Flags().BoolVar(&o.attach, "attach", false, "use the project that runs already, with all that is stored, if one does")
+	o.ports.register(cmd, cmd.Flags())
 	cmd.Flags().DurationVar(&o.wait, "wait", time.Minute, "how long to wait until every service is ready")
 	return cmd
 }
@@ -63,6 +66,9 @@ func (o *executed) run(ctx context.Context, s streams, argv []string) error {
 	}
 	if o.wait <= 0 {
 		return usagef("--wait: found %s, expected more than 0", o.wait)
+	}
+	if err := o.ports.check(); err != nil {
+		return err
 	}
 	loaded, err := o.load(s)
 	if err != nil {
@@ -96,7 +102,7 @@ func (o *executed) load(s streams) (*config.Config, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return loaded, nil
+	return loaded, o.ports.move(loaded)
 }
 
 // emulate runs the project until the context ends.
