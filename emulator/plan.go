@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -103,6 +104,9 @@ func newPlan(loaded *config.Config, environ []string, before *plan) (*plan, erro
 		decided.Transport.UDS.BasePath = filepath.Join(decided.Dir, base)
 	}
 	var ports project.Ports
+	for _, port := range []int{decided.Gateway.Port, decided.Stream.Port, decided.Server.AggregatePort, decided.Server.EventQueryPort} {
+		ports.Keep(net.JoinHostPort("", strconv.Itoa(port))) // they are angz's own, in a moment
+	}
 	for _, list := range []struct {
 		kind     project.Kind
 		services *[]config.Service

@@ -129,6 +129,27 @@ func TestAnotherPlanLeavesServicesWhereTheyAre(t *testing.T) {
 	}
 }
 
+func TestNoServiceGetsAPortOfTheRuntime(t *testing.T) {
+	t.Parallel()
+	first, err := newPlan(load(t, "domains: [{name: order, run: ./order}]"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(first.services[0].config.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := load(t, "domains: [{name: order, run: ./order}]\nstream: {port: "+port+"}")
+	loaded.Dir = first.config.Dir // so that it would be given the same
+	second, err := newPlan(loaded, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.services[0].config.Address == first.services[0].config.Address {
+		t.Errorf("the service is at %s, where the stream is", first.services[0].config.Address)
+	}
+}
+
 func TestAPortInUseIsExplained(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
