@@ -30,6 +30,8 @@ const (
 const (
 	appendSQL  = `SELECT head, statuses, heads, lasts FROM angz_append_batch($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21)`
 	appendName = "angz_append"
+	// Shared, so that those who step aside do not wait for each other.
+	stepAsideSQL = `SELECT pg_advisory_xact_lock_shared(1634625402, 0)`
 )
 
 // prepareAppend makes the append known to a connection, unless the URI says that

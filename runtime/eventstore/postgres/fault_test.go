@@ -14,11 +14,16 @@ import (
 
 	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/eventstore/postgres"
+	"github.com/angz-dev/angz/runtime/observe"
 	"github.com/angz-dev/angz/runtime/servertest"
 )
 
 // logLock is the lock that every append takes.
 const logLock = `(1634625402, 0)`
+
+// endWaiting ends whoever waits for a lock of angz.
+const endWaiting = `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
 // through returns a URI that leads through a proxy.
 func through(uri string, proxy *servertest.Proxy) string {
@@ -69,8 +74,7 @@ func TestAppendWhoseBackendIsEndedIsRolledBackAndStoredOnce(t *testing.T) {
 	store := opened(t, uri)
 	request := command(newKey("order"), 0, "a", "b")
 	append1 := hold(t, uri, store, request)
-	execute(t, uri, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	execute(t, uri, endWaiting)
 	append1.release()
 	if answer, err := <-append1.answer, <-append1.err; err != nil || answer.Duplicate || answer.Last != 2 {
 		t.Errorf("got %+v, %v", answer, err)
@@ -180,6 +184,60 @@ func TestRequestThatTheDatabaseRefusesSpoilsNoOther(t *testing.T) {
 	checkLog(t, store, nil)
 	if head := store.Head(); head != 1+2*others {
 		t.Errorf("the head is at %d, want %d", head, 1+2*others)
+	}
+}
+
+// Who was answered together is gathered again: the writer steps aside while another
+// process has the lock, and what comes meanwhile goes with one statement. One time
+// the statement with which it steps aside is ended.
+func TestWriterGathersWhileAnotherHoldsTheLock(t *testing.T) {
+	t.Parallel()
+	for name, ended := range map[string]bool{"steps aside": false, "is ended there": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			uri := server.Use(t)
+			metrics := observe.NewMetrics(observe.Build{})
+			opened, err := open(t, postgres.Options{URI: uri, Migrate: true, Metrics: metrics})
+			if err != nil {
+				t.Fatal(err)
+			}
+			store := opened.(*postgres.Store)
+			t.Cleanup(func() { _ = store.Close() })
+			const callers = 10
+			together := func(wait *sync.WaitGroup) {
+				for range callers {
+					queued := store.Queued()
+					wait.Go(func() {
+						if _, err := store.Append(t.Context(), command(newKey("order"), 0, "a")); err != nil {
+							t.Error(err)
+						}
+					})
+					until(t, "it is queued", func() bool { return store.Queued() > queued })
+				}
+			}
+			var wait sync.WaitGroup
+			first := hold(t, uri, store, command(newKey("order"), 0, "a"))
+			together(&wait)
+			first.release()
+			<-first.answer
+			wait.Wait()
+			// Ten were answered at once, and one comes back.
+			second := hold(t, uri, store, command(newKey("order"), 0, "a"))
+			together(&wait)
+			if ended {
+				execute(t, uri, endWaiting)
+			}
+			second.release()
+			<-second.answer
+			wait.Wait()
+			if err := errors.Join(<-first.err, <-second.err); err != nil {
+				t.Error(err)
+			}
+			if commits, commands := batches(t, metrics); commits != 3 || commands != 2+2*callers {
+				t.Errorf("%d commands went in %d commits, want 3", commands, commits)
+			}
+			checkLog(t, store, nil)
+		})
 	}
 }
 

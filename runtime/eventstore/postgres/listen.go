@@ -91,6 +91,7 @@ func (s *Store) waitForNews(ctx context.Context, conn *pgx.Conn) error {
 			return unavailable(err)
 		}
 		if head, err := strconv.ParseUint(notification.Payload, 10, 63); err == nil {
+			s.news.heard(head)
 			s.recent.Reach(head)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/angz-dev/angz/runtime/eventstore/postgres"
@@ -43,7 +44,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 		migrate bool
 		want    []string
 	}{
-		"newer":                        {"99", true, []string{"of version 99", "only up to version 1", "use the angz that made them"}},
+		"newer":                        {"99", true, []string{"of version 99", "only up to version 2", "use the angz that made them"}},
 		"missing, and not to be made":  {"", false, []string{"of version 0", "angz migrate", "storage.postgres.migrate"}},
 		"newer, and not to be changed": {"99", false, []string{"of version 99"}},
 	} {
@@ -67,6 +68,43 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 	}
 }
 
+// A process of the version before goes on while others are brought up to this one.
+func TestTablesOfTheVersionBeforeAreBroughtUpAndItsProcessesGoOn(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	for _, statement := range postgres.FirstTables() {
+		execute(t, uri, statement)
+	}
+	execute(t, uri, `INSERT INTO angz_meta VALUES ('schema_version', '1'), ('log_epoch', '`+uuid.NewString()+`')`)
+	if _, err := open(t, postgres.Options{URI: uri}); err == nil || !strings.Contains(err.Error(), "of version 1, this version of angz needs version 2") {
+		t.Errorf("without a migration: got %v", err)
+	}
+	old := connected(t, uri)
+	key := newKey("order")
+	acknowledged := map[uuid.UUID]bool{}
+	appendAsBefore := func(next int) {
+		t.Helper()
+		id := uuid.New()
+		var status int
+		if err := old.QueryRow(t.Context(), `SELECT status FROM angz_append(ARRAY[$1::uuid], '{f}', '{order}', ARRAY[$2::uuid], '{""}', ARRAY[$3::bigint], '{1}', '{c}', '{""}', '{""}',
+			'{1}', '{0}', '{0}', '{t/examples.Happened}', ARRAY[NULL::bytea], '{}', '{}', '{}', '{}', '{}')`, id, key.Root, next).Scan(&status); err != nil || status != 0 {
+			t.Fatalf("status %d, %v", status, err)
+		}
+		acknowledged[id] = true
+	}
+	appendAsBefore(0)
+	store := opened(t, uri)
+	appendAsBefore(1)
+	request := command(key, 2, "a", "b")
+	if answer, err := store.Append(t.Context(), request); err != nil || answer.Last != 4 {
+		t.Errorf("got %+v, %v", answer, err)
+	}
+	acknowledged[request.CommandID] = true
+	appendAsBefore(4)
+	until(t, "the store has heard of it", func() bool { return store.Head() == 5 })
+	checkLog(t, store, acknowledged)
+}
+
 func execute(t *testing.T, uri, statement string, args ...any) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), uri)
@@ -83,7 +121,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	t.Parallel()
 	uri := server.Use(t)
 	planned, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{DryRun: true})
-	if err != nil || planned.From != 0 || planned.To != 1 || len(planned.Statements) < 10 {
+	if err != nil || planned.From != 0 || planned.To != 2 || len(planned.Statements) < 10 {
 		t.Fatalf("dry run: %+v, %v", planned, err)
 	}
 	if _, err := open(t, postgres.Options{URI: uri}); err == nil {
@@ -94,7 +132,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 		t.Fatalf("migrate: %+v, %v", done, err)
 	}
 	again, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{})
-	if err != nil || again.From != 1 || len(again.Statements) != 0 {
+	if err != nil || again.From != 2 || len(again.Statements) != 0 {
 		t.Errorf("once more: %+v, %v", again, err)
 	}
 }

@@ -64,6 +64,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	writer  *writer
 	recent  *eventstore.Recent
+	news    news
 	epoch   uuid.UUID
 	health  health
 
@@ -92,6 +93,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	}
 	s := &Store{options: options, config: config, logger: options.Logger, recent: eventstore.NewRecent()}
 	s.health.changed = make(chan struct{})
+	s.news.changed = make(chan struct{}, 1)
 	if err := s.await(ctx); err != nil {
 		return nil, err
 	}
@@ -102,7 +104,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	s.health.set(true)
 	s.writer = newWriter(s)
 	s.finished.Go(func() { s.writer.run(s.running) })
-	s.finished.Go(func() { s.writer.tellOthers(s.running) })
+	s.finished.Go(func() { s.tellOthers(s.running) })
 	s.finished.Go(func() { s.listen(s.running) })
 	return s, nil
 }

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -26,6 +25,8 @@ const (
 	queueLength   = 4096
 	batchRequests = 512
 	batchBytes    = 1 << 20
+	// yields is how often the writer steps back for callers before it sends.
+	yields = 4
 	// longestDomain keeps the keys of the indexes within what a page of them holds.
 	longestDomain = 1024
 	// outage is how long a batch whose fate is unknown is sent again before its
@@ -57,8 +58,6 @@ type writer struct {
 	conn      *pgx.Conn  // nil when there is none
 	named     named
 	arguments arguments
-	told      atomic.Uint64 // position that others are to hear of
-	tell      chan struct{}
 	ended     chan struct{} // closed when everything accepted is answered
 
 	closing sync.RWMutex // held for reading while a request is being queued
@@ -66,7 +65,7 @@ type writer struct {
 }
 
 func newWriter(s *Store) *writer {
-	return &writer{store: s, queue: make(chan *request, queueLength), tell: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &writer{store: s, queue: make(chan *request, queueLength), ended: make(chan struct{})}
 }
 
 // Append stores the events of one command; see eventstore.Writer.
@@ -163,7 +162,7 @@ func (w *writer) stop() {
 // run appends until stop. The context ends what hangs.
 func (w *writer) run(ctx context.Context) {
 	defer close(w.ended)
-	for w.gather() {
+	for w.gather(ctx) {
 		w.process(ctx)
 		for _, r := range w.batch {
 			close(r.done)
@@ -177,7 +176,8 @@ func (w *writer) run(ctx context.Context) {
 // gather takes everything that waits, up to the bounds of a batch and at most one
 // request for an aggregate, so that all of them can be decided at once. It returns
 // false when nothing will come any more.
-func (w *writer) gather() bool {
+func (w *writer) gather(ctx context.Context) bool {
+	answered := len(w.batch)
 	clear(w.batch)
 	w.batch = w.batch[:0]
 	waiting := w.later
@@ -192,22 +192,53 @@ func (w *writer) gather() bool {
 		if !open {
 			return false
 		}
-		// The callers just answered are about to bring their next commands.
-		runtime.Gosched()
 		bytes += w.place(first, taken)
 	}
+	// The callers just answered are about to bring their next commands: they get
+	// the processor for as long as that makes the batch larger.
+	for range yields {
+		runtime.Gosched()
+		had := len(w.batch)
+		bytes = w.drain(taken, bytes)
+		if len(w.batch) == had {
+			break
+		}
+	}
+	if len(w.batch) < answered && bytes < batchBytes && w.conn != nil {
+		w.stepAside(ctx)
+		w.drain(taken, bytes)
+	}
+	return true
+}
+
+// stepAside waits until those who wait for the log's lock now have had it. The
+// writer does so when fewer requests have come than it has just answered, since
+// most of the callers are on their way back: one statement with all of them costs
+// less than one now and one for the rest, and another process holds the lock as
+// often as not. There is no timer, as what it would have to be set to depends on
+// the disk. The lock is not held for longer than the statement.
+func (w *writer) stepAside(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	if _, err := w.conn.Exec(bounded, stepAsideSQL); err != nil {
+		w.dropConn(ctx) // nothing has been sent: the batch goes by a new one
+	}
+}
+
+// drain takes what waits in the queue and returns the size of the batch with it.
+func (w *writer) drain(has taken, bytes int) int {
 	for len(w.batch) < batchRequests && bytes < batchBytes && len(w.later) < batchRequests {
 		select {
 		case next, open := <-w.queue:
 			if !open {
-				return true
+				return bytes
 			}
-			bytes += w.place(next, taken)
+			bytes += w.place(next, has)
 		default:
-			return true
+			return bytes
 		}
 	}
-	return true
+	return bytes
 }
 
 // taken are the aggregates and commands that a batch has.
@@ -330,10 +361,11 @@ func (w *writer) send(ctx context.Context, batch []*request) error {
 		if err != nil {
 			return err
 		}
-		w.conn = conn
 		if err := prepareAppend(ctx, conn); err != nil {
+			closeConn(ctx, conn)
 			return err
 		}
+		w.conn = conn
 	}
 	ctx, cancel := context.WithTimeout(ctx, 45*time.Second) // beyond the server's own limits
 	defer cancel()
@@ -379,11 +411,7 @@ func (w *writer) publish(batch []*request, outcomes []outcome) {
 	if !complete || !w.store.recent.Join(events) {
 		w.store.recent.Reach(uint64(head))
 	}
-	w.told.Store(uint64(head))
-	select {
-	case w.tell <- struct{}{}:
-	default:
-	}
+	w.store.news.grown(uint64(head))
 }
 
 // appendStored adds a request's events as the log has them now.
@@ -399,35 +427,6 @@ func appendStored(events []eventstore.Event, r *request, last uint64, name strin
 		})
 	}
 	return events
-}
-
-// tellEvery is the shortest time between two notifications of one process.
-const tellEvery = time.Millisecond
-
-// tellOthers lets other processes know how far the log has grown. It is a hint:
-// who misses it asks within a moment. It goes by a connection of its own and is
-// not waited for, since a notification inside the append would take a lock of the
-// whole cluster.
-func (w *writer) tellOthers(ctx context.Context) {
-	for {
-		select {
-		case <-w.tell:
-		case <-ctx.Done():
-			return
-		}
-		call, cancel := context.WithTimeout(ctx, connectWithin)
-		_, _ = w.store.pool.Exec(call, `SELECT pg_notify('angz', $1)`, fmt.Sprint(w.told.Load()))
-		cancel()
-		// A busy log need not be told of a thousand times a second and more: what
-		// comes meanwhile goes with the next one.
-		rest := time.NewTimer(tellEvery)
-		select {
-		case <-rest.C:
-		case <-ctx.Done():
-			rest.Stop()
-			return
-		}
-	}
 }
 
 // named remembers the names of the aggregates used last, so that events can be
