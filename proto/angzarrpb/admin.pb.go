@@ -942,7 +942,8 @@ const file_angzarr_admin_proto_rawDesc = "" +
 	"\rGetDeadLetter\x12\x18.angzarr.DeadLetterPlace\x1a\x13.angzarr.DeadLetter\x12A\n" +
 	"\x05Retry\x12\x1b.angzarr.DeadLetterDecision\x1a\x1b.angzarr.DeadLettersDecided\x12@\n" +
 	"\x04Skip\x12\x1b.angzarr.DeadLetterDecision\x1a\x1b.angzarr.DeadLettersDecided\x12J\n" +
-	"\x11ListSubscriptions\x12\x1a.angzarr.SubscriptionQuery\x1a\x19.angzarr.SubscriptionListB4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\x11ListSubscriptions\x12\x1a.angzarr.SubscriptionQuery\x1a\x19.angzarr.SubscriptionListBC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
 	file_angzarr_admin_proto_rawDescOnce sync.Once

@@ -236,7 +236,8 @@ const file_angzarr_aggregate_proto_rawDesc = "" +
 	"\n" +
 	"HandleSync\x12\x18.angzarr.SyncCommandBook\x1a\x18.angzarr.CommandResponse2S\n" +
 	"\x13BusinessCoordinator\x12<\n" +
-	"\x06Handle\x12\x18.angzarr.BusinessRequest\x1a\x18.angzarr.CommandResponseB4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\x06Handle\x12\x18.angzarr.BusinessRequest\x1a\x18.angzarr.CommandResponseBC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
 	file_angzarr_aggregate_proto_rawDescOnce sync.Once

@@ -774,7 +774,8 @@ const file_angzarr_archive_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage2\x83\x01\n" +
 	"\aArchive\x129\n" +
 	"\x06Export\x12\x16.angzarr.ExportRequest\x1a\x15.angzarr.ArchiveBatch0\x01\x12=\n" +
-	"\x06Import\x12\x16.angzarr.ImportRequest\x1a\x17.angzarr.ImportProgress(\x010\x01B4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\x06Import\x12\x16.angzarr.ImportRequest\x1a\x17.angzarr.ImportProgress(\x010\x01BC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
 	file_angzarr_archive_proto_rawDescOnce sync.Once

@@ -28,7 +28,8 @@ const file_angzarr_gateway_proto_rawDesc = "" +
 	"\x0eCommandGateway\x125\n" +
 	"\aExecute\x12\x14.angzarr.CommandBook\x1a\x12.angzarr.EventBook0\x01\x12;\n" +
 	"\rExecuteStream\x12\x14.angzarr.CommandBook\x1a\x12.angzarr.EventBook0\x01\x12A\n" +
-	"\vExecuteSync\x12\x18.angzarr.SyncCommandBook\x1a\x18.angzarr.CommandResponseB4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\vExecuteSync\x12\x18.angzarr.SyncCommandBook\x1a\x18.angzarr.CommandResponseBC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var file_angzarr_gateway_proto_goTypes = []any{
 	(*CommandBook)(nil),     // 0: angzarr.CommandBook

@@ -31,7 +31,8 @@ const file_angzarr_projector_proto_rawDesc = "" +
 	"\x14ProjectorCoordinator\x129\n" +
 	"\n" +
 	"HandleSync\x12\x16.angzarr.SyncEventBook\x1a\x13.angzarr.Projection\x124\n" +
-	"\x06Handle\x12\x12.angzarr.EventBook\x1a\x16.google.protobuf.EmptyB4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\x06Handle\x12\x12.angzarr.EventBook\x1a\x16.google.protobuf.EmptyBC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var file_angzarr_projector_proto_goTypes = []any{
 	(*EventBook)(nil),     // 0: angzarr.EventBook

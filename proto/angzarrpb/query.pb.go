@@ -235,7 +235,8 @@ const file_angzarr_query_proto_rawDesc = "" +
 	"\fGetEventBook\x12\x0e.angzarr.Query\x1a\x12.angzarr.EventBook\x121\n" +
 	"\tGetEvents\x12\x0e.angzarr.Query\x1a\x12.angzarr.EventBook0\x01\x125\n" +
 	"\vSynchronize\x12\x0e.angzarr.Query\x1a\x12.angzarr.EventBook(\x010\x01\x12E\n" +
-	"\x11GetAggregateRoots\x12\x16.google.protobuf.Empty\x1a\x16.angzarr.AggregateRoot0\x01B4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\x11GetAggregateRoots\x12\x16.google.protobuf.Empty\x1a\x16.angzarr.AggregateRoot0\x01BC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
 	file_angzarr_query_proto_rawDescOnce sync.Once

@@ -31,7 +31,8 @@ const file_angzarr_saga_proto_rawDesc = "" +
 	"\x0fSagaCoordinator\x124\n" +
 	"\x06Handle\x12\x12.angzarr.EventBook\x1a\x16.google.protobuf.Empty\x12;\n" +
 	"\n" +
-	"HandleSync\x12\x16.angzarr.SyncEventBook\x1a\x15.angzarr.SagaResponseB4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"HandleSync\x12\x16.angzarr.SyncEventBook\x1a\x15.angzarr.SagaResponseBC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var file_angzarr_saga_proto_goTypes = []any{
 	(*EventBook)(nil),     // 0: angzarr.EventBook

@@ -75,7 +75,8 @@ const file_angzarr_stream_proto_rawDesc = "" +
 	"\x11EventStreamFilter\x12%\n" +
 	"\x0ecorrelation_id\x18\x01 \x01(\tR\rcorrelationId2L\n" +
 	"\vEventStream\x12=\n" +
-	"\tSubscribe\x12\x1a.angzarr.EventStreamFilter\x1a\x12.angzarr.EventBook0\x01B4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\tSubscribe\x12\x1a.angzarr.EventStreamFilter\x1a\x12.angzarr.EventBook0\x01BC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
 	file_angzarr_stream_proto_rawDescOnce sync.Once

@@ -1533,7 +1533,8 @@ const file_angzarr_types_proto_rawDesc = "" +
 	"\bSyncMode\x12\x12\n" +
 	"\x0eSYNC_MODE_NONE\x10\x00\x12\x14\n" +
 	"\x10SYNC_MODE_SIMPLE\x10\x01\x12\x15\n" +
-	"\x11SYNC_MODE_CASCADE\x10\x02B4Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
+	"\x11SYNC_MODE_CASCADE\x10\x02BC\n" +
+	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
 	file_angzarr_types_proto_rawDescOnce sync.Once
