@@ -45,6 +45,7 @@ func (l *loader) check() {
 			l.checkFolder(itemOrList(l, "protos", i), folder)
 		}
 	}
+	l.checkGenerate()
 	l.checkFallbackDomain()
 	l.checkStore()
 	l.checkPorts()
@@ -195,6 +196,26 @@ func (l *loader) checkFolder(key, folder string) {
 	}
 	if !isFolder(path) {
 		l.blame(key, fmt.Sprintf("%s: found %s, which is not there, expected a folder seen from %s", key, quoted(folder), l.config.Dir))
+	}
+}
+
+// Languages are those that angz generates code for.
+var Languages = []string{"go", "python", "rust", "typescript", "java", "cpp"}
+
+// checkGenerate finds folders that code cannot be generated into.
+func (l *loader) checkGenerate() {
+	for folder, language := range l.config.Generate {
+		key := "generate." + folder
+		if !slices.Contains(Languages, language) {
+			hint := ""
+			if best, ok := nearest(language, Languages); ok {
+				hint = fmt.Sprintf("; did you mean %q?", best)
+			}
+			l.blame(key, fmt.Sprintf("%s: found the language %q, expected %s%s", key, language, oneOf(Languages), hint))
+		}
+		if !filepath.IsLocal(folder) {
+			l.blame(key, fmt.Sprintf("%s: found a folder outside the project, expected one below %s", key, l.config.Dir))
+		}
 	}
 }
 

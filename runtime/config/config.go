@@ -35,9 +35,11 @@ type Config struct {
 	SagaCompensation SagaCompensation `key:"saga_compensation"`
 	Limits           Limits           `key:"limits"`
 	Protos           []string         `key:"protos" derived:"[proto], if that folder exists" format:"path" doc:"Folders of .proto files that describe the messages, seen from the file."`
-	Log              Log              `key:"log"`
-	Debug            Debug            `key:"debug"`
-	Tracing          Tracing          `key:"tracing"`
+	// Generate maps folders, seen from the file, to languages.
+	Generate map[string]string `key:"generate" doc:"The folders that angz generate writes code for the .proto files into, each with its language: go, python, rust, typescript, java or cpp."`
+	Log      Log               `key:"log"`
+	Debug    Debug             `key:"debug"`
+	Tracing  Tracing           `key:"tracing"`
 
 	warnings   []string
 	everywhere map[string]string // what a variable says about every projector

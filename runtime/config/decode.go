@@ -261,6 +261,7 @@ func (l *loader) mapping(p part, f field, into reflect.Value) {
 	for _, entry := range l.entries(p, nil) {
 		child := p.child(entry.key, entry.value)
 		child.at.secret = f.secret()
+		l.origins[child.path] = child.at
 		child = child.resolved()
 		if child.isNull() && f.secret() {
 			entries[entry.key] = "" // an empty variable
