@@ -28,7 +28,7 @@ var tiers = []struct {
 	{`runtime/servertest`, 0, "servers for tests know nothing of ours"},
 	{`runtime/(book|config|observe)`, 1, "rules, configuration and logging know the wire words only"},
 	{`runtime/(eventstore|bus|discovery|transport|payload)|emulator/(project|supervise|watch)|scaffold`, 2, "contracts and carriers know no driver and no role"},
-	{`runtime/eventstore/\w+|runtime/bus/\w+|runtime/(relay|rpcerr|follow|delivery|runtimetest|guard)`, 3, "drivers and what moves events know contracts, not roles"},
+	{`runtime/eventstore/\w+|runtime/bus/\w+|runtime/(relay|rpcerr|follow|delivery|runtimetest|guard)|generate`, 3, "drivers and what moves events know contracts, not roles"},
 	{`runtime/(admin|aggregate|archive|business|projector|saga|procman|query|stream|gateway|eventlog)|emulator/(control|journal|story|chaos)`, 4, "roles know drivers only as contracts"},
 	{`runtime/node|inspect(/dump)?|emulator/control/controltest`, 5, "a node puts roles and drivers together; inspect is a client of what it serves"},
 	{`emulator|emulator/doctor|tui`, 6, "the emulator is a node with the user's services around it"},

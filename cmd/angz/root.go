@@ -75,12 +75,14 @@ func newRootCommand(s streams) *cobra.Command {
 	}
 	// Every command of angz is added here, in the order in which people meet them.
 	root.AddCommand(
+		newNewCommand(s),
 		newDevCommand(s),
 		newProcessesCommand(s),
 		newLogsCommand(s),
 		newRestartCommand(s),
 		newStopCommand(s),
 		newExecCommand(s),
+		newGenerateCommand(s),
 		newServeCommand(s),
 		newGuardCommand(s),
 		newSendCommand(s),

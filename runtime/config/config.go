@@ -21,6 +21,7 @@ type Config struct {
 	// file, or else the one where a file was looked for.
 	Dir string
 
+	Name             string           `key:"name" format:"name" derived:"the folder's name" doc:"What the system is called. Packages of generated code are named after it."`
 	Storage          Storage          `key:"storage"`
 	Transport        Transport        `key:"transport"`
 	Messaging        Messaging        `key:"messaging"`

@@ -12,7 +12,7 @@ func (c *Config) SameRuntime(other *Config) bool {
 // forRuntime returns a copy without what the runtime does not look at.
 func (c *Config) forRuntime() Config {
 	bare := *c
-	bare.File, bare.warnings, bare.origins, bare.read, bare.written, bare.Generate = "", nil, nil, nil, nil, nil
+	bare.File, bare.Name, bare.warnings, bare.origins, bare.read, bare.written, bare.Generate = "", "", nil, nil, nil, nil, nil
 	for _, services := range []*[]Service{&bare.Domains, &bare.Projectors, &bare.Sagas} {
 		*services = append([]Service(nil), *services...) // none is none, written or not
 		for i := range *services {
