@@ -59,6 +59,7 @@ func (f Fault) String() string {
 // compiled are the .proto files of a project.
 type compiled struct {
 	project Project
+	sources sources
 	request *pluginpb.CodeGeneratorRequest
 	domains []scaffold.Domain
 }
@@ -97,7 +98,21 @@ func compile(ctx context.Context, project Project) (*compiled, error) {
 	for _, file := range files {
 		request.ProtoFile = appendWithImports(request.ProtoFile, file, seen)
 	}
-	return &compiled{project: project, request: request, domains: domains}, nil
+	return &compiled{project: project, sources: s, request: request, domains: domains}, nil
+}
+
+// checkStates finds domains that code cannot be generated for.
+func (c *compiled) checkStates() error {
+	var faults []Fault
+	for _, domain := range c.domains {
+		if domain.State == nil {
+			faults = append(faults, c.sources.fault(domain.File, 0, 0, fmt.Sprintf("the domain %q has no state; expected a message with option (angzarr.kind) = KIND_STATE;", domain.Domain)))
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	return &Faults{faults}
 }
 
 // Describe compiles the .proto files of a project and returns the domains that
@@ -234,6 +249,7 @@ func (s sources) together(ctx context.Context, names []string) ([]protoreflect.F
 
 // fault shows a mistake with the file's path in the project and the line itself.
 func (s sources) fault(name string, line, column int, message string) Fault {
+	message = strings.ReplaceAll(message, "unexpected $end", "the file ends where more is expected")
 	fault := Fault{File: name, Line: line, Column: column, Message: message}
 	for _, folder := range s.folders {
 		place := filepath.Join(folder, filepath.FromSlash(name))

@@ -47,6 +47,9 @@ func Plan(ctx context.Context, project Project) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := compiled.checkStates(); err != nil {
+		return nil, err
+	}
 	files := scaffold.Contract()
 	for _, folder := range slices.Sorted(maps.Keys(project.Targets)) {
 		made, err := compiled.target(ctx, folder, project.Targets[folder])
@@ -124,9 +127,6 @@ func (j *job) dispatch(name string, target language) ([]scaffold.File, error) {
 	var all []scaffold.File
 	for i := range j.domains {
 		domain := &j.domains[i]
-		if domain.State == nil {
-			return nil, &Faults{[]Fault{{File: domain.File, Message: fmt.Sprintf("the domain %q has no state; expected a message with option (angzarr.kind) = KIND_STATE;", domain.Domain)}}}
-		}
 		known := scaffold.DispatchData{Project: j.project.Name, Name: domain.StemName(), Domain: domain, Domains: j.domains, Folder: j.folder, Extra: extra}
 		files, err := scaffold.Render(path.Join(name, "dispatch"), j.folder, known.Path, known)
 		if err != nil {

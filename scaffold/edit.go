@@ -9,16 +9,62 @@ import (
 )
 
 // AddTo returns angz.yaml with an entry more. Everything that is in the file
-// already, comments included, stays as it is.
+// already, comments included, stays as it is. A file that is written in a way that
+// angz cannot add to is refused with what to add.
 func (e *Entry) AddTo(file []byte) ([]byte, error) {
-	file, err := e.addService(file)
+	if _, err := e.addGenerate(file); err != nil {
+		return nil, err // with the place that it has in the file as it is
+	}
+	changed := file
+	for _, add := range []func([]byte) ([]byte, error){e.addService, e.addGenerate, e.addProject} {
+		var err error
+		if changed, err = add(changed); err != nil {
+			return nil, err
+		}
+	}
+	if !e.isIn(changed, file) {
+		return nil, fmt.Errorf("angz.yaml is written in a way that angz cannot add to; add this yourself:\n%s:\n%s\ngenerate:\n  %s: %s", e.List, strings.Join(e.lines("  "), "\n"), e.Folder, e.Language)
+	}
+	return changed, nil
+}
+
+// isIn reports whether a file has the entry, and all the other services that it
+// had before.
+func (e *Entry) isIn(file, before []byte) bool {
+	doc, err := readDocument(file)
 	if err != nil {
-		return nil, err
+		return false
 	}
-	if file, err = e.addGenerate(file); err != nil {
-		return nil, err
+	old, err := readDocument(before)
+	if err != nil {
+		return false
 	}
-	return e.addProject(file)
+	folders := doc.value("generate")
+	names, oldNames := doc.services(e.List), old.services(e.List)
+	return folders != nil && valueOf(folders, e.Folder) != nil && slices.Contains(names, e.Name) && len(names) == len(oldNames)+1
+}
+
+// services returns the names in a list of services, "" for those without one.
+func (d *document) services(list string) []string {
+	var names []string
+	for _, key := range []string{list, alias(list)} {
+		value := d.value(key)
+		if value == nil {
+			continue
+		}
+		for _, entry := range value.Content {
+			names = append(names, serviceName(entry))
+		}
+	}
+	return names
+}
+
+// alias returns the other name of a list of services; the same when it has none.
+func alias(list string) string {
+	if list == "domains" {
+		return "business_logic"
+	}
+	return ""
 }
 
 // addProject keeps the system's name, so that it stays the same when the folder
@@ -40,19 +86,13 @@ func (e *Entry) addService(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := []string{e.List}
-	if e.List == "domains" {
-		names = append(names, "business_logic")
+	if slices.Contains(doc.services(e.List), e.Name) {
+		return nil, fmt.Errorf("angz.yaml has %s %q already; take another name", strings.TrimSuffix(e.List, "s"), e.Name)
 	}
-	for _, name := range names {
-		list := doc.value(name)
-		if list == nil {
-			continue
+	for _, name := range []string{e.List, alias(e.List)} {
+		if list := doc.value(name); list != nil {
+			return doc.insert(list, name, e.lines)
 		}
-		if slices.Contains(entryNames(list), e.Name) {
-			return nil, fmt.Errorf("angz.yaml has %s %q already; take another name", strings.TrimSuffix(e.List, "s"), e.Name)
-		}
-		return doc.insert(list, name, func(indent string) []string { return e.lines(indent) })
 	}
 	return doc.append(append([]string{"", e.List + ":"}, e.lines("  ")...)), nil
 }
@@ -114,6 +154,9 @@ func (d *document) value(key string) *yaml.Node {
 }
 
 func valueOf(mapping *yaml.Node, key string) *yaml.Node {
+	if key == "" || mapping.Kind != yaml.MappingNode {
+		return nil
+	}
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key {
 			return mapping.Content[i+1]
@@ -122,16 +165,13 @@ func valueOf(mapping *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-func entryNames(list *yaml.Node) []string {
-	var names []string
-	for _, entry := range list.Content {
-		for _, key := range []string{"name", "domain"} {
-			if value := valueOf(entry, key); value != nil {
-				names = append(names, value.Value)
-			}
+func serviceName(entry *yaml.Node) string {
+	for _, key := range []string{"name", "domain"} {
+		if value := valueOf(entry, key); value != nil {
+			return value.Value
 		}
 	}
-	return names
+	return ""
 }
 
 // append adds lines at the end of the file.
