@@ -211,17 +211,19 @@ func (o *newOptions) write(dir, file string, plan *scaffold.Plan) error {
 			return usageError{err}
 		}
 		files = append(slices.Clone(files), scaffold.File{Path: filepath.ToSlash(file), Content: changed, Mode: 0o644})
+		slices.SortFunc(files, func(a, b scaffold.File) int { return strings.Compare(a.Path, b.Path) })
 	}
 	steps, err := scaffold.Compare(dir, files, o.force)
 	if err != nil {
 		return err
 	}
 	for i := range steps {
-		if plan.Entry != nil && i == len(steps)-1 && steps[i].Action == scaffold.Collide {
+		if plan.Entry != nil && steps[i].File.Path == filepath.ToSlash(file) && steps[i].Action == scaffold.Collide {
 			steps[i].Action = scaffold.Change // an entry more, everything else as it was
 		}
 	}
 	if o.dryRun {
+		steps = slices.DeleteFunc(steps, func(s scaffold.Step) bool { return s.Action == scaffold.Same })
 		fmt.Fprint(o.s.out, scaffold.Tree(printable(filepath.Base(absolute(dir))), steps))
 		return nil
 	}
@@ -238,14 +240,14 @@ func (o *newOptions) write(dir, file string, plan *scaffold.Plan) error {
 	}
 	for _, step := range steps {
 		if step.Action == scaffold.Create || step.Action == scaffold.Change {
-			fmt.Fprintf(o.s.err, "%s %s\n", step.Action, printable(seen(filepath.Join(dir, filepath.FromSlash(step.File.Path)))))
+			fmt.Fprintf(o.s.err, "%s %s\n", step.Action, printable(fromHere(filepath.Join(dir, filepath.FromSlash(step.File.Path)))))
 		}
 	}
 	return nil
 }
 
-// seen returns a path as it is seen from the working folder, if it is below.
-func seen(place string) string {
+// fromHere returns a path as it is seen from the working folder, if it is below.
+func fromHere(place string) string {
 	here, err := os.Getwd()
 	if err != nil || !filepath.IsAbs(place) {
 		return place
