@@ -1,6 +1,6 @@
 // Package templates carries the files that "angz new" and "angz generate" write,
-// so that angz is one file wherever it is used. How they are named and what is
-// known in them stands in DESIGN.md.
+// so that angz is one file wherever it is used. How they are named stands in
+// scaffold/DESIGN.md.
 package templates
 
 import "embed"
