@@ -36,6 +36,7 @@ const (
 	closedShop   place = "closed"     // in one that does not
 	overShop     place = "top"        // at the top of the repository, where the shop does not run
 	inQuickstart place = "quickstart" // in the quickstart, which does not run
+	inNewProject place = "new"        // in an empty folder, or what angz new has made there before
 )
 
 // outcomes are the examples of which there is more to say. The first that fits
@@ -72,7 +73,14 @@ var outcomes = []outcome{
 	{lines: `angz config check --role.*`, notRun: "needs a configuration for production; testdata/script/config_check.txtar runs it"},
 	{lines: `angz completion (fish|powershell).*`, notRun: "is for another shell; TestShellsComplete runs it in fish"},
 	{lines: `angz doctor examples/shop`, where: overShop},
+	{lines: `angz new project.*`, where: inNewProject, before: "rm -rf ./* .gitignore"},
+	{lines: `angz new domain.*`, where: inNewProject, before: newProject},
+	{lines: `angz new .*`, where: inNewProject, before: newProject + " && angz new domain order --lang go"},
+	{lines: `angz generate.*`, where: inNewProject, before: newProject + " && angz generate"},
 }
+
+// newProject makes a project with the domain customer where one stands.
+const newProject = "rm -rf ./* .gitignore && angz new project . --lang go"
 
 // outcomeOf returns what becomes of an example.
 func outcomeOf(line string) outcome {
@@ -162,7 +170,7 @@ func newScenes(t *testing.T) *scenes {
 	}
 	caches := strings.Fields(string(goEnv))
 	others := freePorts(t) // one of them runs at a time
-	s.ports = map[place]ports{besideShop: freePorts(t), closedShop: others, overShop: others, inQuickstart: others}
+	s.ports = map[place]ports{besideShop: freePorts(t), closedShop: others, overShop: others, inQuickstart: others, inNewProject: others}
 	s.environ = append([]string{s.mark},
 		"HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_STATE_HOME="+home, "TMPDIR="+home, "MANPATH="+home+"/.local/share/man", "PAGER=cat",
 		"GOCACHE="+caches[0], "GOMODCACHE="+caches[1], "GOPATH="+caches[2])
@@ -177,7 +185,10 @@ func newScenes(t *testing.T) *scenes {
 	if err := copyTree("../examples/quickstart", filepath.Join(closed, "examples/quickstart")); err != nil {
 		t.Fatal(err)
 	}
-	s.top[besideShop], s.top[closedShop], s.top[overShop], s.top[inQuickstart] = open, closed, closed, closed
+	s.top[besideShop], s.top[closedShop], s.top[overShop], s.top[inQuickstart], s.top[inNewProject] = open, closed, closed, closed, closed
+	if err := os.MkdirAll(s.folder(inNewProject), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(s.end)
 	for _, line := range []string{
 		"angz dev --detach --wait 120s", `angz send inventory prod-1 AddStock '{"quantity": 10}'`,
@@ -210,6 +221,8 @@ func (s *scenes) folder(at place) string {
 		return s.top[at]
 	case inQuickstart:
 		return filepath.Join(s.top[at], "examples/quickstart")
+	case inNewProject:
+		return filepath.Join(s.top[at], "new/shop")
 	case "":
 		at = besideShop
 	}

@@ -147,7 +147,7 @@ func (o *newOptions) project(text string) error {
 		return err
 	}
 	dir := text
-	name, err := scaffold.ParseName(filepath.Base(filepath.Clean(text)))
+	name, err := scaffold.ParseName(filepath.Base(absolute(dir)))
 	if err != nil {
 		return usageError{err}
 	}
@@ -282,7 +282,7 @@ func collisions(steps []scaffold.Step) error {
 // advise says how to go on.
 func (o *newOptions) advise(spec scaffold.Spec, dir string) {
 	lines := []string{"", "next:"}
-	if dir != "" {
+	if dir != "" && filepath.Clean(dir) != "." {
 		lines = append(lines, "  cd "+shellWord(dir))
 	}
 	switch {
