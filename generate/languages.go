@@ -6,7 +6,7 @@ var languages = map[string]language{
 	"go":         golang,
 	"python":     {owned: []string{"gen"}},
 	"rust":       {owned: []string{"src/gen"}},
-	"typescript": {owned: []string{"src/gen"}},
+	"typescript": typescript,
 	"java":       {owned: []string{"src/generated"}},
 	"cpp":        {owned: []string{"gen"}},
 }
