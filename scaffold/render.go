@@ -7,6 +7,7 @@ import (
 	"go/format"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -49,6 +50,8 @@ func newFile(name string, content []byte) (file File, err error) {
 		file.Mode = 0o755
 	}
 	switch path.Ext(name) {
+	case ".lock":
+		file.Content = sortedLock(content)
 	case ".feature":
 		file.Content = aligned(content)
 	case ".go":
@@ -75,10 +78,19 @@ var functions = template.FuncMap{
 	"upper":   strings.ToUpper,
 	"join":    strings.Join,
 	"quote":   strconv.Quote,
+	"replace": func(old, new, text string) string { return strings.ReplaceAll(text, old, new) },
 	"add":     func(a, b int) int { return a + b },
 	"indent":  func(n int, text string) string { return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", n)) },
 	"article": article,
 	"sample":  literal,
+	"sorted":  func(words ...string) []string { return slices.Sorted(slices.Values(words)) },
+	"pysample": func(field Field) string {
+		return strings.NewReplacer("true", "True").Replace(literal(field))
+	},
+	"up": up,
+
+	"rustField": rustField,
+	"rustValue": rustValue,
 }
 
 // article puts a or an before a word.
