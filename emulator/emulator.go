@@ -90,7 +90,7 @@ func Run(ctx context.Context, options Options) (err error) {
 	e := &emulation{
 		seeds:   seeds,
 		options: options, claim: claim, log: log, began: began, stop: stop,
-		plan: plan, board: newBoard(plan.names()), reload: make(chan struct{}, 1), doors: &transport.Doors{},
+		plan: plan, board: newBoard(plan.names()), reload: make(chan struct{}, 1), schema: make(chan struct{}, 1), doors: &transport.Doors{},
 	}
 	e.chaos = e.newChaos()
 	defer e.confess()
@@ -109,7 +109,10 @@ type emulation struct {
 	group   *supervise.Group
 	chaos   *chaos.Chaos // nil for none
 	seeds   []seed
+	schema  chan struct{} // has one when the .proto files are to be looked at again
 	reload  chan struct{} // has one when the configuration is to be read again
+
+	generating sync.Mutex // held while code is generated
 
 	mu      sync.Mutex
 	plan    *plan
@@ -132,9 +135,18 @@ func (e *emulation) run(ctx context.Context) error {
 	defer stopServices()
 	var beside sync.WaitGroup
 	var groupErr, controlErr error
-	beside.Go(func() { groupErr = e.group.Run(serving, e.plan.specs()) })
+	prepared := make(chan struct{})
+	beside.Go(func() {
+		e.generate(ctx, e.current()) // services that lack code say so when they are built
+		close(prepared)
+		groupErr = e.group.Run(serving, e.current().specs())
+	})
+	beside.Go(func() { e.followSchema(ctx) })
 	beside.Go(func() { controlErr = listener.Serve(ctx, controlled{e}, e.log.angz) })
-	beside.Go(func() { e.watch(ctx) })
+	beside.Go(func() {
+		<-prepared // the code that is there then is nothing new to anybody
+		e.watch(ctx)
+	})
 	beside.Go(func() { e.readKeys(ctx) })
 
 	err = e.runNodes(ctx)
@@ -188,7 +200,7 @@ func (e *emulation) runNode(ctx context.Context, opened *node.Node) (next *plan,
 		case err := <-ended:
 			return nil, err
 		case <-e.reload:
-			if next = e.reloaded(); next != nil {
+			if next = e.reloaded(ctx); next != nil {
 				stop()
 				return next, <-ended
 			}

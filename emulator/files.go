@@ -89,7 +89,7 @@ func (e *emulation) saved(change watch.Change) {
 	case change.Name == configRule:
 		e.wantReload()
 	case change.Name == schemaRule:
-		e.reloadSchema()
+		e.wantSchema()
 	case e.board.isPaused(change.Name):
 		e.log.angz.Info(what(change)+" was saved; restarts are paused (p)", "component", change.Name)
 	default:

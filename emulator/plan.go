@@ -217,7 +217,8 @@ func (p *plan) runEnv(ctx context.Context, service plannedService) []string {
 	case <-ctx.Done():
 		return nil
 	}
-	return append(slices.Clone(service.listen), p.doors.variables()...)
+	data := "ANGZ_DATA=" + filepath.Join(p.config.Dir, project.Folder)
+	return slices.Concat(service.listen, p.doors.variables(), []string{data})
 }
 
 // variables tell where the runtime is.

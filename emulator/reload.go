@@ -19,7 +19,7 @@ func (e *emulation) wantReload() {
 // reloaded reads the configuration again and applies what it says about the
 // services. It returns the plan if the runtime has to be replaced for it. With a
 // mistake in it everything stays as it is.
-func (e *emulation) reloaded() *plan {
+func (e *emulation) reloaded(ctx context.Context) *plan {
 	before := e.current()
 	loaded, err := e.options.Reload()
 	if err == nil {
@@ -34,6 +34,7 @@ func (e *emulation) reloaded() *plan {
 		e.log.mistakes(before.config.File, err)
 		return nil
 	}
+	e.generate(ctx, next) // for services that are new
 	if before.config.SameRuntime(next.config) {
 		e.log.angz.Info(config.FileName+" was saved", "effect", "services whose entries were changed are started again")
 		e.mu.Lock()

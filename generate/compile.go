@@ -70,7 +70,7 @@ type sources struct {
 	folders []string // absolute
 }
 
-func compile(ctx context.Context, project Project) (*compiled, error) {
+func newSources(project Project) sources {
 	s := sources{dir: project.Dir}
 	for _, folder := range project.Protos {
 		if !filepath.IsAbs(folder) {
@@ -78,6 +78,11 @@ func compile(ctx context.Context, project Project) (*compiled, error) {
 		}
 		s.folders = append(s.folders, folder)
 	}
+	return s
+}
+
+func compile(ctx context.Context, project Project) (*compiled, error) {
+	s := newSources(project)
 	names, err := s.list()
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"github.com/angz-dev/angz/emulator"
 	"github.com/angz-dev/angz/generate"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/scaffold"
@@ -388,35 +389,12 @@ func findProject(s streams, dir string) (*projectPlace, error) {
 	if loaded.File == "" {
 		return nil, usagef("there is no angz.yaml in this folder or above; make a project first: angz new project NAME")
 	}
-	name, err := projectName(loaded)
+	generation, err := emulator.Generation(loaded)
 	if err != nil {
-		return nil, err
+		return nil, usagef("%s: name: %w", printable(loaded.File), err)
 	}
-	protos := loaded.Protos
-	if len(protos) == 0 {
-		protos = []string{"proto"}
-	}
-	return &projectPlace{
-		config: loaded, file: filepath.Base(loaded.File),
-		generate: generate.Project{Dir: loaded.Dir, Name: name, Protos: protos, Targets: loaded.Generate, Log: s.err},
-	}, nil
-}
-
-// projectName returns what the system is called: name in angz.yaml, else its
-// folder.
-func projectName(loaded *config.Config) (scaffold.Name, error) {
-	if loaded.Name != "" {
-		name, err := scaffold.ParseName(loaded.Name)
-		if err != nil {
-			return nil, usagef("%s: name: %w", printable(loaded.File), err)
-		}
-		return name, nil
-	}
-	name, err := scaffold.ParseName(filepath.Base(loaded.Dir))
-	if err != nil {
-		return scaffold.Name{"project"}, nil
-	}
-	return name, nil
+	generation.Log = s.err
+	return &projectPlace{config: loaded, file: filepath.Base(loaded.File), generate: generation}, nil
 }
 
 // free refuses names that the project has in use.
