@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -134,9 +135,22 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	}
 	hint := ""
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
+		hint = fmt.Sprintf("; did you mean %q?", likeliest(args[0], near))
 	}
 	return usagef("there is no command %q%s\nsee \"%s --help\"", args[0], hint, cmd.CommandPath())
+}
+
+// likeliest returns the word that somebody meant: people swap letters and lose
+// them, but seldom the first one.
+func likeliest(word string, near []string) string {
+	unlike := func(candidate string) int {
+		cost := max(len(word), len(candidate)) - min(len(word), len(candidate))
+		if word == "" || candidate[0] != word[0] {
+			cost += 2
+		}
+		return cost
+	}
+	return slices.MinFunc(near, func(a, b string) int { return unlike(a) - unlike(b) })
 }
 
 // run executes one command line and returns the exit code.
