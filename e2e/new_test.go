@@ -19,8 +19,9 @@ type shopOf struct {
 	environ []string // for everything that is run
 }
 
-// newShopOf makes the project in a folder with a space in its name.
-func newShopOf(t *testing.T, lang string, environ ...string) *shopOf {
+// newProjectOf makes a project with the domain customer, in a folder with a space
+// in its name.
+func newProjectOf(t *testing.T, lang string, environ ...string) *shopOf {
 	t.Helper()
 	s := &shopOf{t: t, lang: lang, folder: filepath.Join(t.TempDir(), "my projects"), environ: environ}
 	if err := os.Mkdir(s.folder, 0o755); err != nil {
@@ -28,6 +29,13 @@ func newShopOf(t *testing.T, lang string, environ ...string) *shopOf {
 	}
 	s.angz("new", "project", "shop", "--lang", lang)
 	s.folder = filepath.Join(s.folder, "shop")
+	return s
+}
+
+// newShopOf makes the project with everything in it.
+func newShopOf(t *testing.T, lang string, environ ...string) *shopOf {
+	t.Helper()
+	s := newProjectOf(t, lang, environ...)
 	s.angz("new", "domain", "order", "--lang", lang)
 	s.angz("new", "projector", "customer-list", "--from", "customer", "--lang", lang)
 	s.angz("new", "saga", "welcome", "--from", "customer", "--to", "order", "--lang", lang)
@@ -190,4 +198,15 @@ func socketFolder(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	return folder
+}
+
+// toolCaches are variables that let projects of these tests share what their
+// languages have compiled.
+func toolCaches(t *testing.T) []string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"CARGO_BUILD_BUILD_DIR=" + filepath.Join(cache, "angz-e2e", "cargo"), "CARGO_INCREMENTAL=0"}
 }

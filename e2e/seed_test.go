@@ -58,7 +58,6 @@ func shopConfig(t *testing.T) string {
 	}
 	folder := t.TempDir()
 	changed := regexp.MustCompile(`(?m)^  - name: .*$`).ReplaceAllString(string(text), "$0\n    dir: "+shop)
-	changed = strings.ReplaceAll(changed, "RECEIPTS_DB: .angz/receipts.db", "RECEIPTS_DB: "+filepath.Join(folder, "receipts.db"))
 	changed = strings.ReplaceAll(changed, "protos: [proto]", "protos: ["+filepath.Join(shop, "proto")+"]")
 	path := filepath.Join(folder, "angz.yaml")
 	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {

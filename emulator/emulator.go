@@ -92,6 +92,7 @@ func Run(ctx context.Context, options Options) (err error) {
 		options: options, claim: claim, log: log, began: began, stop: stop,
 		plan: plan, board: newBoard(plan.names()), reload: make(chan struct{}, 1), schema: make(chan struct{}, 1), doors: &transport.Doors{},
 	}
+	e.compatible = newCompatible(log)
 	e.chaos = e.newChaos()
 	defer e.confess()
 	return e.run(ctx)
@@ -99,20 +100,20 @@ func Run(ctx context.Context, options Options) (err error) {
 
 // emulation is one run of a project.
 type emulation struct {
-	options Options
-	claim   *control.Claim
-	log     *log
-	board   *board
-	began   time.Time
-	stop    func() // ends Run
-	doors   *transport.Doors
-	group   *supervise.Group
-	chaos   *chaos.Chaos // nil for none
-	seeds   []seed
-	schema  chan struct{} // has one when the .proto files are to be looked at again
-	reload  chan struct{} // has one when the configuration is to be read again
-
-	generating sync.Mutex // held while code is generated
+	options    Options
+	claim      *control.Claim
+	log        *log
+	board      *board
+	began      time.Time
+	stop       func() // ends Run
+	doors      *transport.Doors
+	group      *supervise.Group
+	chaos      *chaos.Chaos // nil for none
+	seeds      []seed
+	code       codeMemory
+	compatible *compatible
+	schema     chan struct{} // has one when the .proto files are to be looked at again
+	reload     chan struct{} // has one when the configuration is to be read again
 
 	mu      sync.Mutex
 	plan    *plan
@@ -138,6 +139,7 @@ func (e *emulation) run(ctx context.Context) error {
 	prepared := make(chan struct{})
 	beside.Go(func() {
 		e.generate(ctx, e.current()) // services that lack code say so when they are built
+		e.code.starting()
 		close(prepared)
 		groupErr = e.group.Run(serving, e.current().specs())
 	})
@@ -148,6 +150,7 @@ func (e *emulation) run(ctx context.Context) error {
 		e.watch(ctx)
 	})
 	beside.Go(func() { e.readKeys(ctx) })
+	beside.Go(func() { e.checkFirst(ctx) })
 
 	err = e.runNodes(ctx)
 	e.stop()

@@ -9,6 +9,9 @@ import (
 	"github.com/angz-dev/angz/emulator/project"
 	"github.com/angz-dev/angz/emulator/supervise"
 	"github.com/angz-dev/angz/emulator/watch"
+	"github.com/angz-dev/angz/protocheck"
+	"github.com/angz-dev/angz/runtime/config"
+	"github.com/angz-dev/angz/runtime/node"
 )
 
 // The rules for files that are nobody's in particular. No service is called so.
@@ -21,7 +24,9 @@ const (
 // works, except that one has to restart by hand. It looks at all files first,
 // which nobody else waits for.
 func (e *emulation) watch(ctx context.Context) {
-	watcher, err := watch.New(e.rules(e.current()), watch.Options{OnChange: e.saved, Logger: e.log.angz})
+	watcher, err := watch.New(e.rules(e.current()), watch.Options{
+		OnChange: func(change watch.Change) { e.saved(ctx, change) }, Logger: e.log.angz,
+	})
 	if err == nil {
 		e.mu.Lock()
 		e.watcher = watcher
@@ -84,7 +89,7 @@ func (s plannedService) watched() []string {
 }
 
 // saved acts on a change of files.
-func (e *emulation) saved(change watch.Change) {
+func (e *emulation) saved(ctx context.Context, change watch.Change) {
 	switch {
 	case change.Name == configRule:
 		e.wantReload()
@@ -93,8 +98,7 @@ func (e *emulation) saved(change watch.Change) {
 	case e.board.isPaused(change.Name):
 		e.log.angz.Info(what(change)+" was saved; restarts are paused (p)", "component", change.Name)
 	default:
-		e.group.Restart(supervise.Cause{Why: what(change) + " was saved", At: time.Now(), Files: change.Files}, change.Name)
-		e.watchPlan(e.current()) // it may be made of other files now
+		e.restartSaved(ctx, change)
 	}
 	if change.Muted >= tellMuted {
 		e.log.angz.Warn(change.Name+" seems to change its own files whenever it starts, so the next restart for that has to wait; name the files that matter under watch",
@@ -118,17 +122,76 @@ func what(change watch.Change) string {
 	return name
 }
 
-// reloadSchema has the runtime read the .proto files again.
-func (e *emulation) reloadSchema() {
-	e.mu.Lock()
-	runtime := e.runtime
-	e.mu.Unlock()
+// restartSaved restarts a service whose files have changed. Code that has to be
+// generated is generated first, so that the service is built once, and what was
+// generated for a restart does not cause another one.
+func (e *emulation) restartSaved(ctx context.Context, change watch.Change) {
+	e.generate(ctx, e.current())
+	why := what(change) + " was saved"
+	isKnown, isCode := e.code.isKnown(change)
+	if isKnown || ctx.Err() != nil {
+		return
+	}
+	if isCode {
+		why = "its code was generated anew"
+	}
+	e.code.starting(change.Name)
+	e.group.Restart(supervise.Cause{Why: why, At: time.Now(), Files: change.Files}, change.Name)
+	e.watchPlan(e.current()) // it may be made of other files now
+}
+
+// reloadSchema has the runtime read the .proto files again, and looks whether what
+// is stored can still be read.
+func (e *emulation) reloadSchema(ctx context.Context) {
+	c, runtime := e.current().config, e.opened()
 	if runtime == nil {
 		return
 	}
-	if err := runtime.ReloadSchema(context.Background()); err != nil {
+	source, schema, err := protosOf(ctx, c)
+	if err == nil {
+		err = runtime.ReloadSchema(ctx)
+	}
+	if err != nil {
 		e.log.mistakes("the .proto files", err)
 		return
 	}
 	e.log.angz.Info("the .proto files were read again")
+	e.checkStored(ctx, c, source, schema)
+}
+
+// opened returns the runtime, nil before there is one.
+func (e *emulation) opened() *node.Node {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.runtime
+}
+
+func protosOf(ctx context.Context, c *config.Config) (protocheck.Source, *protocheck.Schema, error) {
+	source, err := protocheck.Read(c.Dir, c.Protos)
+	if err != nil {
+		return nil, nil, err
+	}
+	schema, err := protocheck.Compile(ctx, source)
+	return source, schema, err
+}
+
+// checkFirst looks, as soon as the runtime is open, whether the .proto files have
+// changed since everything that is stored could be read.
+func (e *emulation) checkFirst(ctx context.Context) {
+	c := e.current().config
+	select {
+	case <-e.current().doors.opened:
+	case <-ctx.Done():
+		return
+	}
+	source, schema, err := protosOf(ctx, c)
+	if err == nil { // else others say it
+		e.checkStored(ctx, c, source, schema)
+	}
+}
+
+func (e *emulation) checkStored(ctx context.Context, c *config.Config, source protocheck.Source, schema *protocheck.Schema) {
+	if err := e.compatible.check(ctx, c, source, schema, e.opened().Store()); err != nil && ctx.Err() == nil {
+		e.log.angz.Debug("it is not known whether everything that is stored can be read", "error", err)
+	}
 }

@@ -48,20 +48,27 @@ func (e *emulation) generate(ctx context.Context, p *plan) bool {
 		e.log.mistakes(p.config.File, err)
 		return false
 	}
-	e.generating.Lock()
-	defer e.generating.Unlock()
+	e.code.mu.Lock()
+	defer e.code.mu.Unlock()
 	began := time.Now()
 	result, ran, err := generate.Update(ctx, work, filepath.Join(p.config.Dir, project.Folder, generated))
 	switch {
 	case ctx.Err() != nil:
 		return false
 	case errors.As(err, new(*generate.Faults)):
-		e.log.mistakes("the .proto files", err)
+		if e.code.isNew(err) {
+			e.log.mistakes("the .proto files", err)
+		}
 		return false
 	case err != nil:
-		e.log.angz.Error("code for the .proto files cannot be generated: "+err.Error(), "next", "angz generate tries again")
+		if e.code.isNew(err) {
+			e.log.angz.Error("code for the .proto files cannot be generated: "+err.Error(), "next", "angz generate tries again")
+		}
 		return true // the messages are as they are
-	case ran && len(result.Changed()) > 0:
+	}
+	e.code.told = ""
+	if ran && len(result.Changed()) > 0 {
+		e.code.remember(p.config.Dir, result)
 		e.log.angz.Info("code was generated for the .proto files", "files", len(result.Changed()), "duration", time.Since(began))
 	}
 	return true
@@ -77,7 +84,7 @@ func (e *emulation) followSchema(ctx context.Context) {
 			return
 		case <-e.schema:
 			if e.generate(ctx, e.current()) {
-				e.reloadSchema()
+				e.reloadSchema(ctx)
 			}
 		}
 	}

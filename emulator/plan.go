@@ -23,6 +23,7 @@ type plan struct {
 	services []plannedService
 	environ  []string
 	doors    *doors
+	data     string // where services may keep files
 }
 
 // doors knows where the runtime listens, which is the same for all plans of one
@@ -95,8 +96,14 @@ var kindNames = map[project.Kind]string{project.Business: "domain", project.Proj
 // newPlan decides where each service listens: where it did in the plan before, if
 // there is one, so that what has not changed need not be started again.
 func newPlan(loaded *config.Config, environ []string, before *plan) (*plan, error) {
+	return newPlanWith(loaded, environ, before, filepath.Join(loaded.Dir, project.Folder))
+}
+
+// newPlanWith is newPlan with another folder for what services keep. Ports that
+// are chosen depend on it.
+func newPlanWith(loaded *config.Config, environ []string, before *plan, data string) (*plan, error) {
 	decided := *loaded
-	p := &plan{config: &decided, environ: servicesEnviron(environ), doors: &doors{opened: make(chan struct{})}}
+	p := &plan{config: &decided, environ: servicesEnviron(environ), doors: &doors{opened: make(chan struct{})}, data: data}
 	if before != nil {
 		p.doors = before.doors
 	}
@@ -135,7 +142,7 @@ func (p *plan) add(kind project.Kind, service *config.Service, given bool, ports
 	case p.config.Transport.Type == "uds":
 		service.Address = project.Socket(p.config.Transport.UDS.BasePath, kind, service.Name)
 	default:
-		if service.Address, err = ports.Pick(p.config.Dir + " " + string(kind) + " " + service.Name); err != nil {
+		if service.Address, err = ports.Pick(p.data + " " + string(kind) + " " + service.Name); err != nil {
 			return err
 		}
 	}
@@ -217,8 +224,7 @@ func (p *plan) runEnv(ctx context.Context, service plannedService) []string {
 	case <-ctx.Done():
 		return nil
 	}
-	data := "ANGZ_DATA=" + filepath.Join(p.config.Dir, project.Folder)
-	return slices.Concat(service.listen, p.doors.variables(), []string{data})
+	return slices.Concat(service.listen, p.doors.variables(), []string{"ANGZ_DATA=" + p.data})
 }
 
 // variables tell where the runtime is.

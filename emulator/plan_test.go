@@ -93,6 +93,7 @@ func TestServicesAreToldWhereTheyAndOthersAre(t *testing.T) {
 	want := []string{
 		"SERVICE_NAME=business", "DOMAIN=order", "TRANSPORT_TYPE=tcp", "HOST=localhost", "PORT=5000",
 		"COMMAND_ADDRESS=127.0.0.1:1316", "EVENT_QUERY_ADDRESS=127.0.0.1:1314",
+		"ANGZ_DATA=" + filepath.Join(p.config.Dir, ".angz"),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

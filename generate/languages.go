@@ -4,9 +4,9 @@ package generate
 // file.
 var languages = map[string]language{
 	"go":         golang,
-	"python":     {owned: []string{"gen"}},
-	"rust":       {owned: []string{"src/gen"}},
+	"python":     python,
+	"rust":       rust,
 	"typescript": typescript,
 	"java":       {owned: []string{"src/generated"}},
-	"cpp":        {owned: []string{"gen"}},
+	"cpp":        cpp,
 }

@@ -89,8 +89,10 @@ var functions = template.FuncMap{
 	},
 	"up": up,
 
-	"rustField": rustField,
-	"rustValue": rustValue,
+	"rustField":  rustField,
+	"rustModule": rustModule,
+	"rustType":   rustType,
+	"rustValue":  rustValue,
 }
 
 // article puts a or an before a word.

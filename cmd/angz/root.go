@@ -84,6 +84,8 @@ func newRootCommand(s streams) *cobra.Command {
 		newStopCommand(s),
 		newExecCommand(s),
 		newGenerateCommand(s),
+		newTestCommand(s),
+		newProtoCommand(s),
 		newServeCommand(s),
 		newGuardCommand(s),
 		newSendCommand(s),

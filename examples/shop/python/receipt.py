@@ -95,4 +95,6 @@ class ReceiptProjector:
 
 
 if __name__ == "__main__":
-    serve_projector(ReceiptProjector(os.environ.get("RECEIPTS_DB", ".angz/receipts.db")).project)
+    folder = os.environ.get("ANGZ_DATA", ".angz")
+    path = os.environ.get("RECEIPTS_DB", os.path.join(folder, "receipts.db"))
+    serve_projector(ReceiptProjector(path).project)
