@@ -7,6 +7,6 @@ var languages = map[string]language{
 	"python":     python,
 	"rust":       rust,
 	"typescript": typescript,
-	"java":       {owned: []string{"src/generated"}},
+	"java":       java,
 	"cpp":        cpp,
 }

@@ -98,7 +98,7 @@ var installation = map[string]string{
 	"npm":     "it comes with Node.js, from https://nodejs.org",
 	"cargo":   "get it from https://rustup.rs",
 	"mvn":     "get it from https://maven.apache.org, or with apt-get install maven",
-	"java":    "get version 17 or newer from https://adoptium.net, or with apt-get install openjdk-17-jdk-headless",
+	"javac":   "get version 17 or newer from https://adoptium.net, or with apt-get install openjdk-17-jdk-headless",
 	"cmake":   "get it from https://cmake.org, or with apt-get install cmake ninja-build g++ libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc libgtest-dev",
 	"sh":      "angz needs a POSIX shell",
 }

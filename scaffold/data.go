@@ -46,7 +46,12 @@ type DispatchData struct {
 func (d *data) path(text string) string { return replaceNames(text, d.Project, d.Name) }
 
 // Path fills in the names in the path of a template of generated code.
-func (d DispatchData) Path(text string) string { return replaceNames(text, d.Project, d.Name) }
+func (d DispatchData) Path(text string) string {
+	if d.Domain != nil {
+		text = strings.ReplaceAll(text, "@javapath@", strings.ReplaceAll(d.Domain.JavaPackage, ".", "/"))
+	}
+	return replaceNames(text, d.Project, d.Name)
+}
 
 func replaceNames(text string, project, name Name) string {
 	return strings.NewReplacer("@snake@", name.Snake(), "@kebab@", name.Kebab(), "@pascal@", name.Pascal(), "@flat@", name.Flat(), "@project@", project.Flat()).Replace(text)

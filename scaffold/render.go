@@ -54,6 +54,8 @@ func newFile(name string, content []byte) (file File, err error) {
 		file.Content = sortedLock(content)
 	case ".feature":
 		file.Content = aligned(content)
+	case ".java":
+		file.Content = importsSorted(content)
 	case ".go":
 		if file.Content, err = format.Source(content); err != nil {
 			return file, fmt.Errorf("a template of angz is broken: %s: %w\n%s", name, err, content)
@@ -129,6 +131,21 @@ func Contract() []File {
 		files[i] = File{Path: "proto/angzarr/" + name + ".proto", Content: content, Mode: 0o644}
 	}
 	return files
+}
+
+// importsSorted sorts each block of imports, whose order depends on the project's
+// name.
+func importsSorted(content []byte) []byte {
+	lines := strings.Split(string(content), "\n")
+	for start := 0; start < len(lines); start++ {
+		end := start
+		for end < len(lines) && strings.HasPrefix(lines[end], "import ") {
+			end++
+		}
+		slices.Sort(lines[start:end])
+		start = max(start, end)
+	}
+	return []byte(strings.Join(lines, "\n"))
 }
 
 // aligned gives the columns of Gherkin's tables the same width.
