@@ -73,9 +73,11 @@ var outcomes = []outcome{
 	{lines: `angz config check --role.*`, notRun: "needs a configuration for production; testdata/script/config_check.txtar runs it"},
 	{lines: `angz completion (fish|powershell).*`, notRun: "is for another shell; TestShellsComplete runs it in fish"},
 	{lines: `angz doctor examples/shop`, where: overShop},
-	{lines: `angz new project.*`, where: inNewProject, before: "rm -rf ./* .gitignore"},
+	{lines: `angz new project .*`, where: inNewProject, before: "rm -rf ./* .gitignore"},
 	{lines: `angz new domain.*`, where: inNewProject, before: newProject},
 	{lines: `angz new .*`, where: inNewProject, before: newProject + " && angz new domain order --lang go"},
+	{lines: `angz proto breaking .*--address.*`, notRun: "needs a system in production"},
+	{lines: `angz proto.*`, where: inNewProject, before: newProject + " && git init -q -b main && git add . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m first"},
 	{lines: `angz generate.*`, where: inNewProject, before: newProject + " && angz generate"},
 }
 

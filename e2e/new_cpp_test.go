@@ -19,6 +19,7 @@ func TestNewCpp(t *testing.T) {
 	s.passes(append([]string{"clang-format", "--dry-run", "--Werror"}, s.sources("*/*.cc", "*/*.h")...)...)
 	// What angz generates is not the linter's; order is made as customer is.
 	s.passes("run-clang-tidy", "-quiet", "-p", "build", "-j", "2", "/(angzarr/[a-z_]+|(customer|customer_list|welcome)/rules(_test)?)[.]cc$")
+	s.angz("test")
 	s.works()
 	s.works("ANGZARR_TRANSPORT__TYPE=uds", "ANGZARR_TRANSPORT__UDS__BASE_PATH="+socketFolder(t))
 

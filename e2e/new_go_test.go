@@ -15,6 +15,7 @@ func TestNewGo(t *testing.T) {
 	if unformatted := s.passes("gofmt", "-l", "."); unformatted != "" {
 		t.Errorf("not as gofmt writes it: %s", unformatted)
 	}
+	s.angz("test")
 	s.works()
 	s.works("ANGZARR_TRANSPORT__TYPE=uds", "ANGZARR_TRANSPORT__UDS__BASE_PATH="+socketFolder(t))
 

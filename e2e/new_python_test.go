@@ -15,6 +15,7 @@ func TestNewPython(t *testing.T) {
 	s.passes(".venv/bin/ruff", "check", ".")
 	s.passes(".venv/bin/pytest", "-q")
 	s.setsUpAtOnce()
+	s.angz("test")
 	s.works()
 	s.works("ANGZARR_TRANSPORT__TYPE=uds", "ANGZARR_TRANSPORT__UDS__BASE_PATH="+socketFolder(t))
 

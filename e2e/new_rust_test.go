@@ -19,6 +19,7 @@ func TestNewRust(t *testing.T) {
 	s.angz("generate")
 	s.angz("generate", "--check")
 	s.passesCargo()
+	s.angz("test")
 	s.works()
 	s.works("ANGZARR_TRANSPORT__TYPE=uds", "ANGZARR_TRANSPORT__UDS__BASE_PATH="+socketFolder(t))
 	if output, err := s.tool("env", "-u", "PORT", "target/debug/order"); err == nil || !strings.Contains(output, `no PORT in the environment; start this service with \"angz dev\", or set PORT`) {

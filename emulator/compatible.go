@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ import (
 // the store. They are replaced only by others that read all of it, so that a
 // change which does not is noticed also after angz was started again.
 type compatible struct {
-	log *log
+	log *slog.Logger
 
 	mu     sync.Mutex
 	before protocheck.Source // by which everything that is stored can be read; nil when that is not known
@@ -40,13 +41,21 @@ type compatible struct {
 	told   map[string]bool // the findings that were told, by their keys
 }
 
-func newCompatible(log *log) *compatible {
+// history is the part of an event store that compatible needs.
+type history interface {
+	Epoch() uuid.UUID
+	ReadLog(ctx context.Context, after uint64, limit int) ([]eventstore.Event, error)
+	Roots(ctx context.Context, after book.Key, limit int) ([]eventstore.Root, error)
+	Aggregate(ctx context.Context, key book.Key) (eventstore.Info, error)
+}
+
+func newCompatible(log *slog.Logger) *compatible {
 	return &compatible{log: log, states: map[book.Key]uint32{}, told: map[string]bool{}}
 }
 
 // check warns once of each thing that cannot be read any more, and says when all
 // can be read again. source and schema are the same files.
-func (k *compatible) check(ctx context.Context, c *config.Config, source protocheck.Source, schema *protocheck.Schema, store eventstore.Store) error {
+func (k *compatible) check(ctx context.Context, c *config.Config, source protocheck.Source, schema *protocheck.Schema, store history) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	lasts := c.Storage.Type != "memory" && (c.Storage.Type != "sqlite" || node.StoreFile(c) != "")
@@ -63,6 +72,9 @@ func (k *compatible) check(ctx context.Context, c *config.Config, source protoch
 	var findings []protocheck.Finding
 	if old, err := protocheck.Compile(ctx, k.before); err == nil && len(k.before) > 0 {
 		findings = protocheck.Compare(old, schema, protocheck.Options{Stored: &k.tally})
+		// People try fields out. One that nothing stored has may go again, and
+		// one that is stored shows when it is read.
+		findings = slices.DeleteFunc(findings, func(f protocheck.Finding) bool { return f.Rule == "field-removed" })
 	}
 	_, findings = k.tally.Check(schema, findings)
 	findings = slices.DeleteFunc(findings, func(f protocheck.Finding) bool { return f.Severity != protocheck.Error || f.Events == 0 })
@@ -93,10 +105,10 @@ func (k *compatible) tell(findings []protocheck.Finding) {
 		if finding.File != "" {
 			attributes = append(attributes, "file", fmt.Sprintf("%s:%d:%d", finding.File, finding.Line, finding.Column))
 		}
-		k.log.angz.Warn(fmt.Sprintf("%s: %s; see angz proto breaking", name, finding.Summary()), attributes...)
+		k.log.Warn(fmt.Sprintf("%s: %s; see angz proto breaking", name, finding.Summary()), attributes...)
 	}
 	if len(now) == 0 && len(k.told) > 0 {
-		k.log.angz.Info("everything that is stored can be read again")
+		k.log.Info("everything that is stored can be read again")
 	}
 	k.told = now
 }
@@ -107,7 +119,7 @@ const (
 )
 
 // count brings the tally up to date.
-func (k *compatible) count(ctx context.Context, store eventstore.Store) error {
+func (k *compatible) count(ctx context.Context, store history) error {
 	if epoch := store.Epoch(); epoch != k.epoch {
 		k.epoch, k.tally, k.seen = epoch, protocheck.Tally{}, 0
 		clear(k.states)
@@ -128,7 +140,7 @@ func (k *compatible) count(ctx context.Context, store eventstore.Store) error {
 }
 
 // countStates counts the snapshots of the first aggregates.
-func (k *compatible) countStates(ctx context.Context, store eventstore.Store) error {
+func (k *compatible) countStates(ctx context.Context, store history) error {
 	roots, err := store.Roots(ctx, book.Key{}, mostStates)
 	if err != nil {
 		return err

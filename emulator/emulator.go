@@ -92,7 +92,7 @@ func Run(ctx context.Context, options Options) (err error) {
 		options: options, claim: claim, log: log, began: began, stop: stop,
 		plan: plan, board: newBoard(plan.names()), reload: make(chan struct{}, 1), schema: make(chan struct{}, 1), doors: &transport.Doors{},
 	}
-	e.compatible = newCompatible(log)
+	e.compatible = newCompatible(log.angz)
 	e.chaos = e.newChaos()
 	defer e.confess()
 	return e.run(ctx)

@@ -88,6 +88,9 @@ func (f Finding) Summary() string {
 // Key is the same for the same finding at two moments, whatever was inserted
 // above it and however much is stored by now.
 func (f Finding) Key() string {
+	if f.Rule == "unreadable" { // the message says of how many
+		return f.Rule + "\x00" + f.Name
+	}
 	return strings.Join([]string{f.Rule, f.Name, f.Message}, "\x00")
 }
 

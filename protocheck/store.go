@@ -11,12 +11,13 @@ import (
 )
 
 // ReadStore counts what a system has stored, over its archive. It goes through
-// everything once and keeps samples only; progress, which may be nil, is told how
-// much of the log has been seen. Errors are gRPC's.
-func ReadStore(ctx context.Context, conn grpc.ClientConnInterface, progress func(seen, all uint64)) (*Tally, error) {
+// everything once and keeps samples only. With states it also looks at every
+// aggregate's snapshot, which takes several times as long. progress, which may be
+// nil, is told how much of the log has been seen. Errors are gRPC's.
+func ReadStore(ctx context.Context, conn grpc.ClientConnInterface, states bool, progress func(seen, all uint64)) (*Tally, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	stream, err := pb.NewArchiveClient(conn).Export(ctx, &pb.ExportRequest{})
+	stream, err := pb.NewArchiveClient(conn).Export(ctx, &pb.ExportRequest{WithoutSnapshots: !states})
 	tally := &Tally{}
 	for err == nil {
 		var batch *pb.ArchiveBatch

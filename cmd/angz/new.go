@@ -133,6 +133,9 @@ func (o *newOptions) run(ctx context.Context, text string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if err := place.follows(spec); err != nil {
+		return usageError{err}
+	}
 	if err := o.write(place.generate.Dir, place.file, plan); err != nil || o.dryRun {
 		return err
 	}
@@ -395,6 +398,18 @@ func findProject(s streams, dir string) (*projectPlace, error) {
 	}
 	generation.Log = s.err
 	return &projectPlace{config: loaded, file: filepath.Base(loaded.File), generate: generation}, nil
+}
+
+// follows refuses domains that angz.yaml does not have: a service that follows one
+// would make it a file that nothing can use.
+func (p *projectPlace) follows(spec scaffold.Spec) error {
+	for flag, name := range map[string]string{"--from": spec.From, "--to": spec.To} {
+		known := slices.ContainsFunc(p.config.Domains, func(s config.Service) bool { return s.Name == name })
+		if name != "" && !known {
+			return fmt.Errorf("%s: %s has no domain %q; add its entry under domains first", flag, p.file, name)
+		}
+	}
+	return nil
 }
 
 // free refuses names that the project has in use.

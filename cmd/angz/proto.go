@@ -78,7 +78,8 @@ func newBreakingCommand(s streams) *cobra.Command {
 		Short: "Find changes with which stored events cannot be read any more",
 		Long: "Compare the .proto files with what they were, or with what is stored, and find changes with which\n" +
 			"stored events and states read wrongly or not at all. Without --against it compares with the last\n" +
-			"commit (git:HEAD), and with the events of the running angz dev, or else of its store, if there are any.\n" +
+			"commit (git:HEAD), and with the events of the running angz dev, or else of its store, if there are any;\n" +
+			"--against store looks at the snapshots, too.\n" +
 			"What concerns only messages that are not stored, such as commands, is a warning.\n\n" +
 			"Fails when there is a change that must not be; warnings are none.",
 		Example: "  angz proto breaking\n" +
@@ -242,7 +243,7 @@ func (o *breakingOptions) tally(ctx context.Context, s streams, loaded *config.C
 		return nil, err
 	}
 	bar := newProgressBar(s, "reading")
-	tally, err := protocheck.ReadStore(ctx, from.conn, bar.show)
+	tally, err := protocheck.ReadStore(ctx, from.conn, asked, bar.show)
 	bar.done()
 	if err != nil {
 		err = explain(err, from.address)
