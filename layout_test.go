@@ -32,7 +32,7 @@ var tiers = []struct {
 	{`runtime/(admin|aggregate|archive|business|projector|saga|procman|query|stream|gateway|eventlog)|emulator/(control|journal|story|chaos)`, 4, "roles know drivers only as contracts"},
 	{`runtime/node|inspect(/dump)?|emulator/control/controltest`, 5, "a node puts roles and drivers together; inspect is a client of what it serves"},
 	{`emulator|emulator/doctor|gherkin|tui`, 6, "the emulator is a node with the user's services around it"},
-	{`cmd/angz|features|e2e`, 7, "commands and acceptance tests use everything"},
+	{`cmd/angz|features|e2e(/languages)?`, 7, "commands and acceptance tests use everything"},
 }
 
 // rules are stricter than the tiers.

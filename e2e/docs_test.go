@@ -78,6 +78,9 @@ var outcomes = []outcome{
 	{lines: `angz new .*`, where: inNewProject, before: newProject + " && angz new domain order --lang go"},
 	{lines: `angz proto breaking .*--address.*`, notRun: "needs a system in production"},
 	{lines: `angz proto.*`, where: inNewProject, before: newProject + " && git init -q -b main && git add . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m first"},
+	{lines: `angz test --watch`, where: inQuickstart, runs: true, says: `waiting until something is saved`},
+	{lines: `angz test --tags.*`, where: inQuickstart, says: `scenarios`},
+	{lines: `angz test.*`, where: inQuickstart},
 	{lines: `angz generate.*`, where: inNewProject, before: newProject + " && angz generate"},
 }
 

@@ -58,13 +58,18 @@ func (e *emulation) watchPlan(p *plan) {
 
 // rules says which files matter for whom.
 func (e *emulation) rules(p *plan) []watch.Rule {
+	return rulesOf(p, e.options.Reload != nil)
+}
+
+// rulesOf says which files matter for whom in a project.
+func rulesOf(p *plan, withConfig bool) []watch.Rule {
 	var rules []watch.Rule
 	for _, service := range p.services {
 		if patterns := service.watched(); len(patterns) > 0 {
 			rules = append(rules, watch.Rule{Name: service.label, Dir: service.dir, Patterns: patterns})
 		}
 	}
-	if file := p.config.File; file != "" && e.options.Reload != nil {
+	if file := p.config.File; file != "" && withConfig {
 		rules = append(rules, watch.Rule{Name: configRule, Dir: p.config.Dir, Patterns: []string{filepath.Base(file)}})
 	}
 	var schemas []string

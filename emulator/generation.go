@@ -19,6 +19,7 @@ type codeMemory struct {
 	runs    int        // how often code was written
 	written map[string]writing
 	started map[string]int // after how many runs each service was last started
+	all     int            // after how many runs all were last started together
 }
 
 // writing is a generated file as a run left it.
@@ -37,6 +38,15 @@ func (m *codeMemory) remember(dir string, result *generate.Result) {
 		place := filepath.Join(dir, filepath.FromSlash(step.File.Path))
 		m.written[place] = writing{m.runs, markOf(place)}
 	}
+}
+
+// generated takes note of what a run has changed, of which all services are about
+// to be built.
+func (m *codeMemory) generated(dir string, result *generate.Result) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.remember(dir, result)
+	m.all = m.runs
 }
 
 // isNew reports whether a mistake is another one than that which was told last.
@@ -69,7 +79,7 @@ func (m *codeMemory) isKnown(change watch.Change) (isKnown, isCode bool) {
 	if change.Count == 0 || change.Count != len(change.Files) {
 		return false, false // not all of them are told
 	}
-	since := m.started[change.Name]
+	since := max(m.started[change.Name], m.all)
 	isKnown = true
 	for _, place := range change.Files {
 		written, generated := m.written[place]

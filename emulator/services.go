@@ -24,6 +24,8 @@ type ServicesOptions struct {
 	// Lines gets what services print, a line at a time, from many goroutines; nil
 	// means nobody does.
 	Lines func(service string, line []byte)
+	// Saves, if there are any, are told which code is generated for the services.
+	Saves *Saves
 }
 
 // Services are a project's services without a runtime around them: "angz test"
@@ -43,12 +45,8 @@ type Services struct {
 // built or started is an error with its last lines.
 func StartServices(ctx context.Context, options ServicesOptions) (*Services, error) {
 	if len(options.Config.Generate) > 0 {
-		work, err := Generation(options.Config)
-		if err != nil {
+		if err := options.generate(ctx); err != nil {
 			return nil, err
-		}
-		if _, err := generate.Run(ctx, work); err != nil {
-			return nil, &Mistake{err}
 		}
 	}
 	data, err := os.MkdirTemp("", "angz-test")
@@ -75,10 +73,31 @@ func StartServices(ctx context.Context, options ServicesOptions) (*Services, err
 		return nil, errors.Join(ctx.Err(), s.Close())
 	case <-board.settled:
 	}
+	if options.Saves != nil {
+		for _, name := range plan.names() {
+			options.Saves.watcher.Started(name)
+		}
+	}
 	if names := board.unready(); len(names) > 0 {
 		return nil, errors.Join(lines.explain(names), s.Close())
 	}
 	return s, nil
+}
+
+// generate brings the project's code up to date.
+func (o ServicesOptions) generate(ctx context.Context) error {
+	work, err := Generation(o.Config)
+	if err != nil {
+		return err
+	}
+	result, err := generate.Run(ctx, work)
+	if err != nil {
+		return &Mistake{err}
+	}
+	if o.Saves != nil {
+		o.Saves.code.generated(o.Config.Dir, result)
+	}
+	return nil
 }
 
 // Close stops the services and removes what they have kept.

@@ -20,19 +20,16 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 
 	protofiles "github.com/angz-dev/angz/proto"
+	"github.com/angz-dev/angz/runtime/payload"
 	"github.com/angz-dev/angz/scaffold"
 )
 
 // Faults are all that is wrong with the .proto files of a project.
 type Faults struct{ Faults []Fault }
 
-// Fault is one mistake in a .proto file.
-type Fault struct {
-	File         string // path from the project's folder where the file is there, else as it is imported
-	Line, Column int    // counted from 1; 0 when it is about the file as a whole
-	Text         string // the line
-	Message      string
-}
+// Fault is one mistake in a .proto file. Its file is the path from the project's
+// folder where the file is there, else as it is imported.
+type Fault = payload.Problem
 
 func (e *Faults) Error() string {
 	texts := make([]string, len(e.Faults))
@@ -40,20 +37,6 @@ func (e *Faults) Error() string {
 		texts[i] = fault.String()
 	}
 	return strings.Join(texts, "\n")
-}
-
-// String shows place, message and the line with a mark below the column.
-func (f Fault) String() string {
-	if f.Line == 0 {
-		return f.File + ": " + f.Message
-	}
-	text := fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Message)
-	if f.Text != "" {
-		margin := fmt.Sprintf("%5d | ", f.Line)
-		mark := strings.Repeat(" ", len(margin)-2) + "| " + strings.Repeat(" ", max(0, min(f.Column, len(f.Text)+1)-1)) + "^"
-		text += "\n" + margin + f.Text + "\n" + mark
-	}
-	return text
 }
 
 // compiled are the .proto files of a project.
@@ -254,21 +237,13 @@ func (s sources) together(ctx context.Context, names []string) ([]protoreflect.F
 
 // fault shows a mistake with the file's path in the project and the line itself.
 func (s sources) fault(name string, line, column int, message string) Fault {
-	message = strings.ReplaceAll(message, "unexpected $end", "the file ends where more is expected")
-	fault := Fault{File: name, Line: line, Column: column, Message: message}
 	for _, folder := range s.folders {
 		place := filepath.Join(folder, filepath.FromSlash(name))
-		content, err := os.ReadFile(place)
-		if err != nil {
-			continue
+		if _, err := os.Stat(place); err == nil {
+			return payload.NewProblem(place, s.relative(place), line, column, message)
 		}
-		fault.File = s.relative(place)
-		if lines := strings.Split(string(content), "\n"); line > 0 && line <= len(lines) {
-			fault.Text = strings.ReplaceAll(strings.TrimRight(lines[line-1], "\r"), "\t", " ")
-		}
-		break
 	}
-	return fault
+	return payload.NewProblem("", name, line, column, message)
 }
 
 // appendWithImports appends file after everything it imports, each once.

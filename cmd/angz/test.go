@@ -31,6 +31,7 @@ type testOptions struct {
 	random      bool
 	seed        int64
 	failFast    bool
+	watch       bool
 }
 
 func newTestCommand(s streams) *cobra.Command {
@@ -43,6 +44,7 @@ func newTestCommand(s streams) *cobra.Command {
 			"lists. Services are built and started once. Every scenario has an empty angz of its own, in memory; a running\n" +
 			"\"angz dev\" is not disturbed. Without a FEATURE, everything in features is run.",
 		Example: "  angz test\n" +
+			"  angz test --watch\n" +
 			"  angz test features/todo.feature:3\n" +
 			"  angz test --tags '~@slow' --random-order\n" +
 			"  angz test --format junit --output-file report.xml",
@@ -57,6 +59,7 @@ func newTestCommand(s streams) *cobra.Command {
 	flags.BoolVar(&o.random, "random-order", false, "run the scenarios in a random order, and say which")
 	flags.Int64Var(&o.seed, "seed", 0, "run them in the order that --random-order has said")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "stop at the first scenario that fails")
+	flags.BoolVarP(&o.watch, "watch", "w", false, "run them again whenever a feature, a service or a .proto file is saved")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(gherkin.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -65,40 +68,56 @@ func (o *testOptions) run(ctx context.Context, features []string) (err error) {
 	if !slices.Contains(gherkin.Formats, o.format) {
 		return usagef("--format: found %q, expected %s", o.format, strings.Join(gherkin.Formats, ", "))
 	}
+	if o.watch {
+		return o.keepRunning(ctx, features)
+	}
+	options, err := o.load(features)
+	if err != nil {
+		return err
+	}
+	if err := gherkin.Check(ctx, options); err != nil {
+		return mistaken(err)
+	}
+	said := &sayings{}
+	services, err := o.start(ctx, options, said, nil)
+	if err != nil {
+		return mistaken(err)
+	}
+	defer func() { err = errors.Join(err, services.Close()) }()
+	options.Config, options.Said = services.Config, said.since
+	return o.report(ctx, options)
+}
+
+// load reads the project, and says what is to be run of it.
+func (o *testOptions) load(features []string) (gherkin.Options, error) {
 	loaded, err := config.Load(config.Options{File: o.config, Environ: o.s.environ, Dev: true})
 	if err == nil {
 		err = loaded.CheckDrivers(node.Stores, node.Buses)
 	}
 	if err != nil {
-		return usageError{err}
+		return gherkin.Options{}, usageError{err}
 	}
 	if loaded.File == "" {
-		return usagef("there is no angz.yaml in this folder or above; make a project first: angz new project NAME")
+		return gherkin.Options{}, usagef("there is no angz.yaml in this folder or above; make a project first: angz new project NAME")
 	}
 	if len(features) == 0 {
 		features = []string{fromHere(filepath.Join(loaded.Dir, "features"))}
 	}
-	said := &sayings{}
-	options := gherkin.Options{
+	return gherkin.Options{
 		Config: loaded, Features: features, Tags: o.tags, Format: o.format, Color: o.colored(), Concurrency: o.concurrency, Seed: o.order(), FailFast: o.failFast,
-		Said: said.since, Output: o.s.out,
-	}
-	if err := gherkin.Check(ctx, options); err != nil {
-		return mistaken(err)
-	}
+		Output: o.s.out,
+	}, nil
+}
+
+// start starts the project's services.
+func (o *testOptions) start(ctx context.Context, options gherkin.Options, said *sayings, saves *emulator.Saves) (*emulator.Services, error) {
 	executable, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	services, err := emulator.StartServices(ctx, emulator.ServicesOptions{
-		Config: loaded, Environ: o.s.environ, Guard: []string{executable, guardCommand}, Lines: said.add,
+	return emulator.StartServices(ctx, emulator.ServicesOptions{
+		Config: options.Config, Environ: o.s.environ, Guard: []string{executable, guardCommand}, Lines: said.add, Saves: saves,
 	})
-	if err != nil {
-		return mistaken(err)
-	}
-	defer func() { err = errors.Join(err, services.Close()) }()
-	options.Config = services.Config
-	return o.report(ctx, options)
 }
 
 // report runs the features into the file that is asked for.

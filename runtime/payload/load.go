@@ -26,14 +26,34 @@ type Problem struct {
 	File    string // path of the file, under the import path as it was given
 	Line    int    // counted from 1; 0 when it is about the file as a whole
 	Column  int    // counted from 1
+	Text    string // the line, empty when it cannot be read
 	Message string
 }
 
+// NewProblem describes a mistake in a file, with the line itself where it can be
+// read. shown is the file as people know it.
+func NewProblem(file, shown string, line, column int, message string) Problem {
+	problem := Problem{File: shown, Line: line, Column: column, Message: strings.ReplaceAll(message, "unexpected $end", "the file ends where more is expected")}
+	if content, err := os.ReadFile(file); err == nil {
+		if lines := strings.Split(string(content), "\n"); line > 0 && line <= len(lines) {
+			problem.Text = strings.ReplaceAll(strings.TrimRight(lines[line-1], "\r"), "\t", " ")
+		}
+	}
+	return problem
+}
+
+// String shows place, message and the line with a mark below the column.
 func (p Problem) String() string {
 	if p.Line == 0 {
 		return fmt.Sprintf("%s: %s", p.File, p.Message)
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+	text := fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+	if p.Text != "" {
+		margin := fmt.Sprintf("%5d | ", p.Line)
+		mark := strings.Repeat(" ", len(margin)-2) + "| " + strings.Repeat(" ", max(0, min(p.Column, len(p.Text)+1)-1)) + "^"
+		text += "\n" + margin + p.Text + "\n" + mark
+	}
+	return text
 }
 
 // Invalid lists all that is wrong with the .proto files of a project.
@@ -298,7 +318,7 @@ func (s *sources) problem(err reporter.ErrorWithPos) Problem {
 			break
 		}
 	}
-	return Problem{File: path, Line: at.Line, Column: at.Col, Message: err.Unwrap().Error()}
+	return NewProblem(path, path, at.Line, at.Col, err.Unwrap().Error())
 }
 
 func sorted(problems []Problem) []Problem {

@@ -35,10 +35,10 @@ func TestMistakesAreReportedTogetherWithFileLineAndColumn(t *testing.T) {
 		places = append(places, place)
 	}
 	want := []string{
-		"a.proto:4:3: field a.A.name: unknown type strng",
-		"a.proto:5:3: field a.A.it: unknown type Missing",
-		"b.proto:2:8: nowhere.proto: there is no such file in " + dir,
-		"c.proto:2:38: message C: fields a and b both have the same tag 1",
+		"a.proto:4:3: field a.A.name: unknown type strng\n    4 |   strng name = 1;\n      |   ^",
+		"a.proto:5:3: field a.A.it: unknown type Missing\n    5 |   Missing it = 2;\n      |   ^",
+		"b.proto:2:8: nowhere.proto: there is no such file in " + dir + "\n    2 | import \"nowhere.proto\";\n      |        ^",
+		"c.proto:2:38: message C: fields a and b both have the same tag 1\n    2 | message C { string a = 1; string b = 1; }\n      | " + strings.Repeat(" ", 37) + "^",
 	}
 	if diff := cmp.Diff(want, places); diff != "" {
 		t.Error(diff)

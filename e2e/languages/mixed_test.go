@@ -1,9 +1,6 @@
-package e2e_test
+package languages_test
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // TestNewMixed has one project in five languages: a saga in Python between a
 // domain in Go and one in Rust, followed by projectors in Java and TypeScript.
@@ -17,9 +14,5 @@ func TestNewMixed(t *testing.T) {
 	s.angz("generate")
 	s.angz("generate", "--check")
 	s.works()
-	s.awaitEvents("order", "alice-0@example.com", "OrderCreated")
-	out := s.angz("test")
-	if strings.Contains(out, "undefined") {
-		t.Errorf("angz test:\n%s", out)
-	}
+	s.angz("test")
 }

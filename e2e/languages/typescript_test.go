@@ -1,4 +1,4 @@
-package e2e_test
+package languages_test
 
 import (
 	"os"
@@ -17,6 +17,7 @@ func TestNewTypeScript(t *testing.T) {
 	s.angz("generate", "--check")
 	s.passes("npm", "run", "lint") // the compiler, ESLint and Prettier
 	s.passes("npm", "test")
+	s.angz("test")
 	s.buildsAtOnce()
 	s.works()
 	s.works("ANGZARR_TRANSPORT__TYPE=uds", "ANGZARR_TRANSPORT__UDS__BASE_PATH="+socketFolder(t))

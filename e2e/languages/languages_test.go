@@ -1,4 +1,7 @@
-package e2e_test
+// Package languages_test makes projects with angz new in every language and uses
+// them as people do: the language's own tests, formatter and linter, angz test,
+// angz dev, a command and what follows from it.
+package languages_test
 
 import (
 	"fmt"
@@ -9,6 +12,27 @@ import (
 	"testing"
 	"time"
 )
+
+// binary is the angz under test.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "angz-languages")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	binary = filepath.Join(folder, "angz")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../../cmd/angz")
+	if output, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build angz: %v\n%s", err, output)
+		return 1
+	}
+	return m.Run()
+}
 
 // shopOf is a project that "angz new" has made in one language: the domains
 // customer and order, the projector customer-list and the saga welcome.
