@@ -29,7 +29,7 @@ var tiers = []struct {
 	{`runtime/(book|config|observe)`, 1, "rules, configuration and logging know the wire words only"},
 	{`runtime/(eventstore|bus|discovery|transport|payload)|emulator/(project|supervise|watch)|scaffold|protocheck`, 2, "contracts and carriers know no driver and no role"},
 	{`runtime/eventstore/\w+|runtime/bus/\w+|runtime/(relay|rpcerr|follow|delivery|runtimetest|guard)|generate`, 3, "drivers and what moves events know contracts, not roles"},
-	{`runtime/(admin|aggregate|archive|business|projector|saga|procman|query|stream|gateway|eventlog)|emulator/(control|journal|story|chaos)`, 4, "roles know drivers only as contracts"},
+	{`runtime/(admin|aggregate|archive|business|explore|projector|saga|procman|query|stream|gateway|eventlog)|emulator/(control|journal|story|chaos)`, 4, "roles know drivers only as contracts"},
 	{`runtime/node|inspect(/dump)?|emulator/control/controltest`, 5, "a node puts roles and drivers together; inspect is a client of what it serves"},
 	{`emulator|emulator/doctor|gherkin|tui`, 6, "the emulator is a node with the user's services around it"},
 	{`cmd/angz|features|e2e(/languages)?`, 7, "commands and acceptance tests use everything"},
@@ -41,11 +41,11 @@ var rules = []struct {
 	except   string // of from, packages to which the rule does not apply
 	why      string
 }{
-	{`runtime/(admin|aggregate|archive|business|projector|saga|procman|query|stream|gateway|eventlog)`, `runtime/(admin|aggregate|archive|business|projector|saga|procman|query|stream|gateway|eventlog)`, ``,
+	{`runtime/(admin|aggregate|archive|business|explore|projector|saga|procman|query|stream|gateway|eventlog)`, `runtime/(admin|aggregate|archive|business|explore|projector|saga|procman|query|stream|gateway|eventlog)`, ``,
 		"roles meet over gRPC, as they do in production"},
 	{`.*`, `runtime/(eventstore|bus)/\w+`, `runtime/node|runtime/eventstore/storetest|runtime/bus/bustest`, "only node chooses drivers"},
 	{`.*`, `runtime/config`, `runtime/node|emulator|emulator/doctor|gherkin|cmd/angz`, "everybody else gets plain arguments"},
-	{`inspect(/dump)?|tui.*`, `runtime/(node|admin|aggregate|archive|business|projector|saga|query|stream|gateway|eventlog|eventstore.*|bus.*|delivery|relay)|emulator.*`, ``, "inspect and tui are gRPC clients, of a laptop and of production alike"},
+	{`inspect(/dump)?|tui.*`, `runtime/(node|admin|aggregate|archive|business|explore|projector|saga|query|stream|gateway|eventlog|eventstore.*|bus.*|delivery|relay)|emulator.*`, ``, "inspect and tui are gRPC clients, of a laptop and of production alike"},
 	{`runtime/.*`, `emulator.*|tui.*|inspect|cmd/.*|scaffold`, ``, "the runtime knows nothing of the tools around it"},
 	{`examples/.*`, `(runtime|emulator|tui|cmd)/.*|emulator|tui|inspect`, ``, "an example is what a user writes: it has the wire contract and nothing else"},
 }

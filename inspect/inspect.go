@@ -28,6 +28,7 @@ type Client struct {
 	commands pb.BusinessCoordinatorClient
 	query    pb.EventQueryClient
 	admin    pb.AdminClient
+	explorer pb.ExplorerClient
 	decoder  Decoder
 }
 
@@ -35,7 +36,7 @@ type Client struct {
 // that serves what is asked, and shows payloads by decoder.
 func New(conn grpc.ClientConnInterface, decoder Decoder) *Client {
 	return &Client{
-		commands: pb.NewBusinessCoordinatorClient(conn), query: pb.NewEventQueryClient(conn), admin: pb.NewAdminClient(conn), decoder: decoder,
+		commands: pb.NewBusinessCoordinatorClient(conn), query: pb.NewEventQueryClient(conn), admin: pb.NewAdminClient(conn), explorer: pb.NewExplorerClient(conn), decoder: decoder,
 	}
 }
 

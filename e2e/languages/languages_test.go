@@ -182,6 +182,11 @@ func (s *shopOf) manyCommands(id string) {
 	if said := s.refused(1, "send", "customer", id, "RenameCustomer", fmt.Sprintf(`{"name":"Alice %d"}`, count-1)); !strings.Contains(said, fmt.Sprintf("Customer is already called Alice %d", count-1)) {
 		s.t.Errorf("after a snapshot the refusal is %q", said)
 	}
+	for at, name := range map[string]string{"0": "Alice", "50": "Alice 49", fmt.Sprint(count): fmt.Sprintf("Alice %d", count-1)} {
+		if state := s.angz("state", "customer", id, "--at", at); !strings.Contains(state, `"name": "`+name+`"`) {
+			s.t.Errorf("the state after event %s is %s", at, state)
+		}
+	}
 }
 
 // awaitEvents waits until the events of an aggregate contain some words.

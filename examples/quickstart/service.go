@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 )
@@ -65,13 +66,9 @@ type aggregate struct {
 
 // Handle decides the commands of one book, each on what the one before led to.
 func (aggregate) Handle(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
-	list := List{}
-	for _, page := range request.GetEvents().GetPages() {
-		event, err := page.Event.UnmarshalNew()
-		if err != nil {
-			return nil, status.Errorf(codes.Internal, "event %d cannot be read: %v", page.GetNum(), err)
-		}
-		Apply(list, event)
+	list, err := rebuild(request.GetEvents())
+	if err != nil {
+		return nil, err
 	}
 	book := &pb.EventBook{Cover: request.GetCommand().GetCover()}
 	for _, page := range request.GetCommand().GetPages() {
@@ -90,6 +87,43 @@ func (aggregate) Handle(_ context.Context, request *pb.ContextualCommand) (*pb.B
 		}
 	}
 	return &pb.BusinessResponse{Result: &pb.BusinessResponse_Events{Events: book}}, nil
+}
+
+// Replay makes the list of a history, so that people can look at it: each task, and
+// whether it is done.
+func (aggregate) Replay(_ context.Context, request *pb.ReplayRequest) (*pb.ReplayResponse, error) {
+	list, err := rebuild(request.GetEvents())
+	if err != nil {
+		return nil, err
+	}
+	shown := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for task, done := range list {
+		shown.Fields[task] = structpb.NewBoolValue(done)
+	}
+	packed, err := anypb.New(shown)
+	return &pb.ReplayResponse{State: packed}, err
+}
+
+// rebuild returns the list after a book of events. A snapshot in it is what Replay
+// has answered before.
+func rebuild(history *pb.EventBook) (List, error) {
+	list, before := List{}, new(structpb.Struct)
+	if snapshot := history.GetSnapshot().GetState(); snapshot != nil {
+		if err := snapshot.UnmarshalTo(before); err != nil {
+			return nil, status.Errorf(codes.Internal, "the snapshot cannot be read: %v", err)
+		}
+	}
+	for task, done := range before.Fields {
+		list[task] = done.GetBoolValue()
+	}
+	for _, page := range history.GetPages() {
+		event, err := page.Event.UnmarshalNew()
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "event %d cannot be read: %v", page.GetNum(), err)
+		}
+		Apply(list, event)
+	}
+	return list, nil
 }
 
 func handlePage(page *pb.CommandPage, list List) (Events, error) {

@@ -9,6 +9,7 @@ package angzarrpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
@@ -22,6 +23,98 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ReplayRequest has a history.
+type ReplayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events from the beginning, or those after the snapshot in it.
+	Events        *EventBook `protobuf:"bytes,1,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRequest) Reset() {
+	*x = ReplayRequest{}
+	mi := &file_angzarr_aggregate_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRequest) ProtoMessage() {}
+
+func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_angzarr_aggregate_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRequest) Descriptor() ([]byte, []int) {
+	return file_angzarr_aggregate_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReplayRequest) GetEvents() *EventBook {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// ReplayResponse has what became of it.
+type ReplayResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state after the last event.
+	State         *anypb.Any `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayResponse) Reset() {
+	*x = ReplayResponse{}
+	mi := &file_angzarr_aggregate_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayResponse) ProtoMessage() {}
+
+func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_angzarr_aggregate_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
+func (*ReplayResponse) Descriptor() ([]byte, []int) {
+	return file_angzarr_aggregate_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReplayResponse) GetState() *anypb.Any {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
 // BusinessRequest carries one friendly command.
 type BusinessRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -33,7 +126,7 @@ type BusinessRequest struct {
 
 func (x *BusinessRequest) Reset() {
 	*x = BusinessRequest{}
-	mi := &file_angzarr_aggregate_proto_msgTypes[0]
+	mi := &file_angzarr_aggregate_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +138,7 @@ func (x *BusinessRequest) String() string {
 func (*BusinessRequest) ProtoMessage() {}
 
 func (x *BusinessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_angzarr_aggregate_proto_msgTypes[0]
+	mi := &file_angzarr_aggregate_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +151,7 @@ func (x *BusinessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusinessRequest.ProtoReflect.Descriptor instead.
 func (*BusinessRequest) Descriptor() ([]byte, []int) {
-	return file_angzarr_aggregate_proto_rawDescGZIP(), []int{0}
+	return file_angzarr_aggregate_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *BusinessRequest) GetCommand() *BusinessCommand {
@@ -103,7 +196,7 @@ type BusinessCommand struct {
 
 func (x *BusinessCommand) Reset() {
 	*x = BusinessCommand{}
-	mi := &file_angzarr_aggregate_proto_msgTypes[1]
+	mi := &file_angzarr_aggregate_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +208,7 @@ func (x *BusinessCommand) String() string {
 func (*BusinessCommand) ProtoMessage() {}
 
 func (x *BusinessCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_angzarr_aggregate_proto_msgTypes[1]
+	mi := &file_angzarr_aggregate_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +221,7 @@ func (x *BusinessCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusinessCommand.ProtoReflect.Descriptor instead.
 func (*BusinessCommand) Descriptor() ([]byte, []int) {
-	return file_angzarr_aggregate_proto_rawDescGZIP(), []int{1}
+	return file_angzarr_aggregate_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BusinessCommand) GetDomain() string {
@@ -212,7 +305,11 @@ var File_angzarr_aggregate_proto protoreflect.FileDescriptor
 
 const file_angzarr_aggregate_proto_rawDesc = "" +
 	"\n" +
-	"\x17angzarr/aggregate.proto\x12\aangzarr\x1a\x13angzarr/types.proto\x1a\x1cgoogle/protobuf/struct.proto\"E\n" +
+	"\x17angzarr/aggregate.proto\x12\aangzarr\x1a\x13angzarr/types.proto\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\";\n" +
+	"\rReplayRequest\x12*\n" +
+	"\x06events\x18\x01 \x01(\v2\x12.angzarr.EventBookR\x06events\"<\n" +
+	"\x0eReplayResponse\x12*\n" +
+	"\x05state\x18\x01 \x01(\v2\x14.google.protobuf.AnyR\x05state\"E\n" +
 	"\x0fBusinessRequest\x122\n" +
 	"\acommand\x18\x01 \x01(\v2\x18.angzarr.BusinessCommandR\acommand\"\x9c\x03\n" +
 	"\x0fBusinessCommand\x12\x16\n" +
@@ -228,9 +325,10 @@ const file_angzarr_aggregate_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\n" +
 	" \x01(\tR\x0eidempotencyKey\x12\x1b\n" +
 	"\tjson_text\x18\v \x01(\tR\bjsonTextB\v\n" +
-	"\t_sequence2L\n" +
+	"\t_sequence2\x87\x01\n" +
 	"\tAggregate\x12?\n" +
-	"\x06Handle\x12\x1a.angzarr.ContextualCommand\x1a\x19.angzarr.BusinessResponse2\x92\x01\n" +
+	"\x06Handle\x12\x1a.angzarr.ContextualCommand\x1a\x19.angzarr.BusinessResponse\x129\n" +
+	"\x06Replay\x12\x16.angzarr.ReplayRequest\x1a\x17.angzarr.ReplayResponse2\x92\x01\n" +
 	"\x14AggregateCoordinator\x128\n" +
 	"\x06Handle\x12\x14.angzarr.CommandBook\x1a\x18.angzarr.CommandResponse\x12@\n" +
 	"\n" +
@@ -251,37 +349,45 @@ func file_angzarr_aggregate_proto_rawDescGZIP() []byte {
 	return file_angzarr_aggregate_proto_rawDescData
 }
 
-var file_angzarr_aggregate_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_angzarr_aggregate_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_angzarr_aggregate_proto_goTypes = []any{
-	(*BusinessRequest)(nil),   // 0: angzarr.BusinessRequest
-	(*BusinessCommand)(nil),   // 1: angzarr.BusinessCommand
-	(*UUID)(nil),              // 2: angzarr.UUID
-	(*structpb.Struct)(nil),   // 3: google.protobuf.Struct
-	(SyncMode)(0),             // 4: angzarr.SyncMode
-	(*ContextualCommand)(nil), // 5: angzarr.ContextualCommand
-	(*CommandBook)(nil),       // 6: angzarr.CommandBook
-	(*SyncCommandBook)(nil),   // 7: angzarr.SyncCommandBook
-	(*BusinessResponse)(nil),  // 8: angzarr.BusinessResponse
-	(*CommandResponse)(nil),   // 9: angzarr.CommandResponse
+	(*ReplayRequest)(nil),     // 0: angzarr.ReplayRequest
+	(*ReplayResponse)(nil),    // 1: angzarr.ReplayResponse
+	(*BusinessRequest)(nil),   // 2: angzarr.BusinessRequest
+	(*BusinessCommand)(nil),   // 3: angzarr.BusinessCommand
+	(*EventBook)(nil),         // 4: angzarr.EventBook
+	(*anypb.Any)(nil),         // 5: google.protobuf.Any
+	(*UUID)(nil),              // 6: angzarr.UUID
+	(*structpb.Struct)(nil),   // 7: google.protobuf.Struct
+	(SyncMode)(0),             // 8: angzarr.SyncMode
+	(*ContextualCommand)(nil), // 9: angzarr.ContextualCommand
+	(*CommandBook)(nil),       // 10: angzarr.CommandBook
+	(*SyncCommandBook)(nil),   // 11: angzarr.SyncCommandBook
+	(*BusinessResponse)(nil),  // 12: angzarr.BusinessResponse
+	(*CommandResponse)(nil),   // 13: angzarr.CommandResponse
 }
 var file_angzarr_aggregate_proto_depIdxs = []int32{
-	1, // 0: angzarr.BusinessRequest.command:type_name -> angzarr.BusinessCommand
-	2, // 1: angzarr.BusinessCommand.root:type_name -> angzarr.UUID
-	3, // 2: angzarr.BusinessCommand.json:type_name -> google.protobuf.Struct
-	4, // 3: angzarr.BusinessCommand.sync_mode:type_name -> angzarr.SyncMode
-	5, // 4: angzarr.Aggregate.Handle:input_type -> angzarr.ContextualCommand
-	6, // 5: angzarr.AggregateCoordinator.Handle:input_type -> angzarr.CommandBook
-	7, // 6: angzarr.AggregateCoordinator.HandleSync:input_type -> angzarr.SyncCommandBook
-	0, // 7: angzarr.BusinessCoordinator.Handle:input_type -> angzarr.BusinessRequest
-	8, // 8: angzarr.Aggregate.Handle:output_type -> angzarr.BusinessResponse
-	9, // 9: angzarr.AggregateCoordinator.Handle:output_type -> angzarr.CommandResponse
-	9, // 10: angzarr.AggregateCoordinator.HandleSync:output_type -> angzarr.CommandResponse
-	9, // 11: angzarr.BusinessCoordinator.Handle:output_type -> angzarr.CommandResponse
-	8, // [8:12] is the sub-list for method output_type
-	4, // [4:8] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4,  // 0: angzarr.ReplayRequest.events:type_name -> angzarr.EventBook
+	5,  // 1: angzarr.ReplayResponse.state:type_name -> google.protobuf.Any
+	3,  // 2: angzarr.BusinessRequest.command:type_name -> angzarr.BusinessCommand
+	6,  // 3: angzarr.BusinessCommand.root:type_name -> angzarr.UUID
+	7,  // 4: angzarr.BusinessCommand.json:type_name -> google.protobuf.Struct
+	8,  // 5: angzarr.BusinessCommand.sync_mode:type_name -> angzarr.SyncMode
+	9,  // 6: angzarr.Aggregate.Handle:input_type -> angzarr.ContextualCommand
+	0,  // 7: angzarr.Aggregate.Replay:input_type -> angzarr.ReplayRequest
+	10, // 8: angzarr.AggregateCoordinator.Handle:input_type -> angzarr.CommandBook
+	11, // 9: angzarr.AggregateCoordinator.HandleSync:input_type -> angzarr.SyncCommandBook
+	2,  // 10: angzarr.BusinessCoordinator.Handle:input_type -> angzarr.BusinessRequest
+	12, // 11: angzarr.Aggregate.Handle:output_type -> angzarr.BusinessResponse
+	1,  // 12: angzarr.Aggregate.Replay:output_type -> angzarr.ReplayResponse
+	13, // 13: angzarr.AggregateCoordinator.Handle:output_type -> angzarr.CommandResponse
+	13, // 14: angzarr.AggregateCoordinator.HandleSync:output_type -> angzarr.CommandResponse
+	13, // 15: angzarr.BusinessCoordinator.Handle:output_type -> angzarr.CommandResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_angzarr_aggregate_proto_init() }
@@ -290,14 +396,14 @@ func file_angzarr_aggregate_proto_init() {
 		return
 	}
 	file_angzarr_types_proto_init()
-	file_angzarr_aggregate_proto_msgTypes[1].OneofWrappers = []any{}
+	file_angzarr_aggregate_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_angzarr_aggregate_proto_rawDesc), len(file_angzarr_aggregate_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

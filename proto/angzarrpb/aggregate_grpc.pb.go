@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Aggregate_Handle_FullMethodName = "/angzarr.Aggregate/Handle"
+	Aggregate_Replay_FullMethodName = "/angzarr.Aggregate/Replay"
 )
 
 // AggregateClient is the client API for Aggregate service.
@@ -31,6 +32,11 @@ type AggregateClient interface {
 	// Handle decides one command on the history it is given. It stores nothing
 	// itself; it may be called again for the same command.
 	Handle(ctx context.Context, in *ContextualCommand, opts ...grpc.CallOption) (*BusinessResponse, error)
+	// Replay makes the state of a history, so that people can look at it. It is
+	// optional: a service that does not know it answers UNIMPLEMENTED. One that
+	// does takes what it has answered as the snapshot of a later call, because a
+	// long history is replayed in parts.
+	Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (*ReplayResponse, error)
 }
 
 type aggregateClient struct {
@@ -51,6 +57,16 @@ func (c *aggregateClient) Handle(ctx context.Context, in *ContextualCommand, opt
 	return out, nil
 }
 
+func (c *aggregateClient) Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (*ReplayResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayResponse)
+	err := c.cc.Invoke(ctx, Aggregate_Replay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AggregateServer is the server API for Aggregate service.
 // All implementations must embed UnimplementedAggregateServer
 // for forward compatibility.
@@ -60,6 +76,11 @@ type AggregateServer interface {
 	// Handle decides one command on the history it is given. It stores nothing
 	// itself; it may be called again for the same command.
 	Handle(context.Context, *ContextualCommand) (*BusinessResponse, error)
+	// Replay makes the state of a history, so that people can look at it. It is
+	// optional: a service that does not know it answers UNIMPLEMENTED. One that
+	// does takes what it has answered as the snapshot of a later call, because a
+	// long history is replayed in parts.
+	Replay(context.Context, *ReplayRequest) (*ReplayResponse, error)
 	mustEmbedUnimplementedAggregateServer()
 }
 
@@ -72,6 +93,9 @@ type UnimplementedAggregateServer struct{}
 
 func (UnimplementedAggregateServer) Handle(context.Context, *ContextualCommand) (*BusinessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Handle not implemented")
+}
+func (UnimplementedAggregateServer) Replay(context.Context, *ReplayRequest) (*ReplayResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Replay not implemented")
 }
 func (UnimplementedAggregateServer) mustEmbedUnimplementedAggregateServer() {}
 func (UnimplementedAggregateServer) testEmbeddedByValue()                   {}
@@ -112,6 +136,24 @@ func _Aggregate_Handle_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Aggregate_Replay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AggregateServer).Replay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Aggregate_Replay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AggregateServer).Replay(ctx, req.(*ReplayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Aggregate_ServiceDesc is the grpc.ServiceDesc for Aggregate service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +164,10 @@ var Aggregate_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Handle",
 			Handler:    _Aggregate_Handle_Handler,
+		},
+		{
+			MethodName: "Replay",
+			Handler:    _Aggregate_Replay_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

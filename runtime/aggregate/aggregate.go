@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -32,12 +33,17 @@ type Store interface {
 	ByCommand(ctx context.Context, id uuid.UUID) ([]eventstore.Event, error)
 }
 
+// Service decides commands. pb.AggregateClient is one.
+type Service interface {
+	Handle(ctx context.Context, request *pb.ContextualCommand, options ...grpc.CallOption) (*pb.BusinessResponse, error)
+}
+
 // Domain is one domain that this process serves.
 type Domain struct {
 	Name    string
-	Service pb.AggregateClient // the user's business rules
-	Label   string             // how errors call the service, such as "domain order's service"
-	Timeout time.Duration      // for one call of the service; 30 s
+	Service Service       // the user's business rules
+	Label   string        // how errors call the service, such as "domain order's service"
+	Timeout time.Duration // for one call of the service; 30 s
 	// Unlisted domains are not named when a client asks for a domain that is
 	// not there: they are angz's own.
 	Unlisted bool
@@ -236,16 +242,40 @@ func (c *Coordinator) known() string {
 	return strings.Join(names, ", ")
 }
 
-// causation says which saga and which event a command comes from.
-func causation(origin *pb.SagaCommandOrigin) string {
+// causation says which saga and which event a command comes from, as in
+// "loyalty order/ROOT/3"; or that it makes good for a saga's command that was
+// refused, as in "loyalty/compensation order/ROOT/3".
+func causation(command *pb.CommandBook) string {
+	origin, by := command.SagaOrigin, ""
+	if origin.GetSagaName() == "" {
+		origin, by = compensated(command), "/compensation"
+	}
 	if origin.GetSagaName() == "" {
 		return ""
 	}
+	by = origin.SagaName + by
 	source, err := book.KeyOf(origin.TriggeringAggregate)
 	if err != nil {
-		return origin.SagaName
+		return by
 	}
-	return fmt.Sprintf("%s %s/%d", origin.SagaName, source, origin.TriggeringEventSequence)
+	return fmt.Sprintf("%s %s/%d", by, source, origin.TriggeringEventSequence)
+}
+
+// compensated returns where the command comes from that this one makes good for;
+// nil when it does not. Only angz itself sends such facts.
+func compensated(command *pb.CommandBook) *pb.SagaCommandOrigin {
+	if !command.GetFact() || len(command.GetPages()) == 0 {
+		return nil
+	}
+	var revoke pb.RevokeEventCommand
+	var failed pb.SagaCompensationFailed
+	switch message := command.Pages[0].GetCommand(); {
+	case message.MessageIs(&revoke) && message.UnmarshalTo(&revoke) == nil:
+		return revoke.GetRejectedCommand().GetSagaOrigin()
+	case message.MessageIs(&failed) && message.UnmarshalTo(&failed) == nil:
+		return failed.GetRejectedCommand().GetSagaOrigin()
+	}
+	return nil
 }
 
 // size estimates what pages take in memory.

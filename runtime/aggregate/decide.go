@@ -173,7 +173,7 @@ func (c *Coordinator) store(ctx context.Context, r *request, current *state, ans
 	pages := number(answer.Pages, current.next, now)
 	request := eventstore.Append{
 		CommandID: r.id, Repeatable: r.repeatable, Key: r.key, Name: r.command.Cover.AggregateId, Next: current.next,
-		Events: newEvents(pages), CorrelationID: r.command.CorrelationId, Causation: causation(r.command.SagaOrigin),
+		Events: newEvents(pages), CorrelationID: r.command.CorrelationId, Causation: causation(r.command),
 		Trace: observe.TraceParent(ctx),
 	}
 	after := current.with(pages)

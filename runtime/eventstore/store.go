@@ -27,6 +27,7 @@ type Store interface {
 	Streams
 	Log
 	Index
+	Survey
 	Subscriptions
 	Parking
 	// Epoch identifies this log; it changes only when an operator says so,
@@ -153,7 +154,7 @@ type Event struct {
 	CreatedAt     time.Time
 	CommandID     uuid.UUID
 	CorrelationID string
-	Causation     string // "saga SOURCE-DOMAIN/ROOT/NUMBER" for a saga's command, else empty
+	Causation     string // "SAGA SOURCE-DOMAIN/ROOT/NUMBER" for a saga's command, "SAGA/compensation …" for one that makes good for it, else empty
 	Trace         string // W3C traceparent of the span that stored it, empty when it was not traced
 	Offset        int    // place among the events of its command, from 0
 	Count         int    // how many events its command stored

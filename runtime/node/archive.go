@@ -30,6 +30,9 @@ func (n *Node) registerAdmin(to grpc.ServiceRegistrar) {
 	if n.archive != nil {
 		pb.RegisterArchiveServer(to, n.archive)
 	}
+	if n.explorer != nil {
+		pb.RegisterExplorerServer(to, n.explorer)
+	}
 }
 
 // archiveOptions describe the archive of this process's store.

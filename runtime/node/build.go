@@ -17,6 +17,7 @@ import (
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/delivery"
 	"github.com/angz-dev/angz/runtime/eventlog"
+	"github.com/angz-dev/angz/runtime/explore"
 	"github.com/angz-dev/angz/runtime/gateway"
 	"github.com/angz-dev/angz/runtime/guard"
 	"github.com/angz-dev/angz/runtime/observe"
@@ -58,6 +59,7 @@ func (n *Node) build() error {
 	if err := n.buildCommands(); err != nil {
 		return err
 	}
+	n.buildExplorer()
 	if err := n.buildDoor(); err != nil {
 		return err
 	}
@@ -206,15 +208,15 @@ func (n *Node) buildCommands() error {
 		return nil
 	}
 	var domains []aggregate.Domain
+	n.replays = map[string]explore.Domain{}
 	for _, configured := range n.parts.domains {
 		client, err := n.connect("domain", "business", configured)
 		if err != nil {
 			return err
 		}
-		domains = append(domains, aggregate.Domain{
-			Name: configured.Name, Service: pb.NewAggregateClient(n.serviceOf("domain", configured.Name, client)),
-			Label: fmt.Sprintf("domain %s's service at %s", configured.Name, client.Address()), Timeout: configured.Timeout,
-		})
+		service, label := pb.NewAggregateClient(n.serviceOf("domain", configured.Name, client)), fmt.Sprintf("domain %s's service at %s", configured.Name, client.Address())
+		domains = append(domains, aggregate.Domain{Name: configured.Name, Service: service, Label: label, Timeout: configured.Timeout})
+		n.replays[configured.Name] = explore.Domain{Service: service, Label: label, Timeout: configured.Timeout}
 	}
 	pb.RegisterAggregateServer(n.memory.recorder, aggregate.Recorder{})
 	domains = append(domains, aggregate.Domain{
@@ -291,6 +293,7 @@ func (n *Node) buildDoor() error {
 		}
 		n.admin = admin.Forward(pb.NewAdminClient(everyone), guard.Caller)
 		n.archive = archive.Forward(pb.NewArchiveClient(everyone))
+		n.explorer = explore.Forward(pb.NewExplorerClient(everyone), explorerOf(options.Routes))
 		options.Query, options.Stream = pb.NewEventQueryClient(everyone), pb.NewEventStreamClient(streams)
 	}
 	n.door = gateway.New(options)

@@ -21,6 +21,7 @@ import (
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/runtime/eventlog"
 	"github.com/angz-dev/angz/runtime/eventstore"
+	"github.com/angz-dev/angz/runtime/explore"
 	"github.com/angz-dev/angz/runtime/gateway"
 	"github.com/angz-dev/angz/runtime/guard"
 	"github.com/angz-dev/angz/runtime/observe"
@@ -95,6 +96,8 @@ type Node struct {
 	debug        *observe.Debug
 	broker       Bus // before anything wraps it
 	admin        pb.AdminServer
+	explorer     pb.ExplorerServer
+	replays      map[string]explore.Domain // whose services can be asked for states here, by name
 	archive      pb.ArchiveServer
 	gate         gate // before this process's sagas
 

@@ -15,8 +15,8 @@ func main() {
 
 // Stock is the state of one product.
 type Stock struct {
-	Available uint32            // what can be reserved
-	Reserved  map[string]uint32 // what is set aside, by order
+	Available uint32            `json:"available"` // what can be reserved
+	Reserved  map[string]uint32 `json:"reserved"`  // what is set aside, by order
 }
 
 // Handle decides a command on the stock as it is.

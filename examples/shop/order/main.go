@@ -19,17 +19,17 @@ func main() {
 
 // Order is the state of one order.
 type Order struct {
-	CustomerID string
-	Items      []Item
-	Completed  bool
-	Cancelled  bool
+	CustomerID string `json:"customerId"`
+	Items      []Item `json:"items"`
+	Completed  bool   `json:"completed"`
+	Cancelled  bool   `json:"cancelled"`
 }
 
 // Item is a number of goods at a price.
 type Item struct {
-	ProductID  string
-	Quantity   uint32
-	PriceCents uint32
+	ProductID  string `json:"productId"`
+	Quantity   uint32 `json:"quantity"`
+	PriceCents uint32 `json:"priceCents"`
 }
 
 // Handle decides a command on the order as it is.

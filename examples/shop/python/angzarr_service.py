@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import grpc
 from angzarr import aggregate_pb2_grpc, projector_pb2_grpc, saga_pb2_grpc
+from angzarr.aggregate_pb2 import ReplayResponse
 from angzarr.types_pb2 import (
     BusinessResponse,
     CommandBook,
@@ -76,6 +77,13 @@ class Aggregate(aggregate_pb2_grpc.AggregateServicer):
             return BusinessResponse(events=self.decide(request.events, request.command))
         except CommandRejectedError as rejection:
             context.abort(rejection.code, str(rejection))
+
+    def Replay(self, request, context):
+        """Makes the state of a history, so that people can look at it."""
+        state, _ = self.rebuild(request.events)
+        answer = ReplayResponse()
+        answer.state.Pack(state)
+        return answer
 
     def decide(self, history, command):
         """Returns the book of new events for a CommandBook."""

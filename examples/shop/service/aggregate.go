@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"google.golang.org/grpc"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 )
@@ -63,13 +65,9 @@ type aggregateServer[State any] struct {
 
 // Handle decides the commands of one book, each on what the one before led to.
 func (s aggregateServer[State]) Handle(_ context.Context, request *pb.ContextualCommand) (*pb.BusinessResponse, error) {
-	state := new(State)
-	for _, page := range request.GetEvents().GetPages() {
-		event, err := page.Event.UnmarshalNew()
-		if err != nil {
-			return nil, status.Errorf(codes.Internal, "event %d cannot be read: %v", page.GetNum(), err)
-		}
-		s.rules.Apply(state, event)
+	state, err := s.rebuild(request.GetEvents())
+	if err != nil {
+		return nil, err
 	}
 	book := &pb.EventBook{Cover: request.GetCommand().GetCover()}
 	for _, page := range request.GetCommand().GetPages() {
@@ -91,6 +89,52 @@ func (s aggregateServer[State]) Handle(_ context.Context, request *pb.Contextual
 		}
 	}
 	return &pb.BusinessResponse{Result: &pb.BusinessResponse_Events{Events: book}}, nil
+}
+
+// Replay makes the state of a history, so that people can look at it: its JSON, as
+// a google.protobuf.Struct.
+func (s aggregateServer[State]) Replay(_ context.Context, request *pb.ReplayRequest) (*pb.ReplayResponse, error) {
+	state, err := s.rebuild(request.GetEvents())
+	if err != nil {
+		return nil, err
+	}
+	shown := new(structpb.Struct)
+	text, err := json.Marshal(state)
+	if err == nil {
+		err = shown.UnmarshalJSON(text)
+	}
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "the state cannot be shown: %v", err)
+	}
+	packed, err := anypb.New(shown)
+	return &pb.ReplayResponse{State: packed}, err
+}
+
+// rebuild returns the state after a book of events. A snapshot in it is what
+// Replay has answered before.
+func (s aggregateServer[State]) rebuild(history *pb.EventBook) (*State, error) {
+	state := new(State)
+	if snapshot := history.GetSnapshot().GetState(); snapshot != nil {
+		shown := new(structpb.Struct)
+		err := snapshot.UnmarshalTo(shown)
+		if err == nil {
+			var text []byte
+			if text, err = shown.MarshalJSON(); err == nil {
+				err = json.Unmarshal(text, state)
+			}
+		}
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "the snapshot cannot be read: %v", err)
+		}
+	}
+	for _, page := range history.GetPages() {
+		event, err := page.Event.UnmarshalNew()
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "event %d cannot be read: %v", page.GetNum(), err)
+		}
+		s.rules.Apply(state, event)
+	}
+	return state, nil
 }
 
 func (s aggregateServer[State]) handlePage(page *pb.CommandPage, state *State) (Events, error) {

@@ -44,7 +44,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 		migrate bool
 		want    []string
 	}{
-		"newer":                        {"99", true, []string{"of version 99", "only up to version 2", "use the angz that made them"}},
+		"newer":                        {"99", true, []string{"of version 99", "only up to version 3", "use the angz that made them"}},
 		"missing, and not to be made":  {"", false, []string{"of version 0", "angz migrate", "storage.postgres.migrate"}},
 		"newer, and not to be changed": {"99", false, []string{"of version 99"}},
 	} {
@@ -76,7 +76,7 @@ func TestTablesOfTheVersionBeforeAreBroughtUpAndItsProcessesGoOn(t *testing.T) {
 		execute(t, uri, statement)
 	}
 	execute(t, uri, `INSERT INTO angz_meta VALUES ('schema_version', '1'), ('log_epoch', '`+uuid.NewString()+`')`)
-	if _, err := open(t, postgres.Options{URI: uri}); err == nil || !strings.Contains(err.Error(), "of version 1, this version of angz needs version 2") {
+	if _, err := open(t, postgres.Options{URI: uri}); err == nil || !strings.Contains(err.Error(), "of version 1, this version of angz needs version 3") {
 		t.Errorf("without a migration: got %v", err)
 	}
 	old := connected(t, uri)
@@ -103,6 +103,11 @@ func TestTablesOfTheVersionBeforeAreBroughtUpAndItsProcessesGoOn(t *testing.T) {
 	appendAsBefore(4)
 	until(t, "the store has heard of it", func() bool { return store.Head() == 5 })
 	checkLog(t, store, acknowledged)
+	// What was there, what the old process has stored and what the new one has.
+	domains, err := store.Domains(t.Context())
+	if err != nil || len(domains) != 1 || domains[0].Aggregates != 1 || domains[0].Events != 5 || domains[0].Position != 5 {
+		t.Errorf("the domains are %+v, %v", domains, err)
+	}
 }
 
 func execute(t *testing.T, uri, statement string, args ...any) {
@@ -121,7 +126,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	t.Parallel()
 	uri := server.Use(t)
 	planned, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{DryRun: true})
-	if err != nil || planned.From != 0 || planned.To != 2 || len(planned.Statements) < 10 {
+	if err != nil || planned.From != 0 || planned.To != 3 || len(planned.Statements) < 10 {
 		t.Fatalf("dry run: %+v, %v", planned, err)
 	}
 	if _, err := open(t, postgres.Options{URI: uri}); err == nil {
@@ -132,7 +137,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 		t.Fatalf("migrate: %+v, %v", done, err)
 	}
 	again, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{})
-	if err != nil || again.From != 2 || len(again.Statements) != 0 {
+	if err != nil || again.From != 3 || len(again.Statements) != 0 {
 		t.Errorf("once more: %+v, %v", again, err)
 	}
 }

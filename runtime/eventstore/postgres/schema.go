@@ -11,7 +11,7 @@ import (
 )
 
 // schemaVersion is the version of the tables that this version of angz knows.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // Advisory locks have two numbers. The first is a class of angz's own, 0x616e677a
 // ("angz") here and 0x616e6773 for subscriptions, whose second number is a hash of
@@ -102,6 +102,23 @@ var migrations = []migration{{
 	advanceFunction,
 }, {
 	appendBatchFunction,
+}, {
+	// Nobody appends while what there is is counted.
+	`SELECT pg_advisory_xact_lock(1634625402, 0)`,
+	// People look for names, by the part that eventstore.NameKey leaves of them.
+	`CREATE INDEX angz_streams_name ON angz_streams (domain, (left(name, 200) COLLATE "C"), root)`,
+	// What counting would take a scan for. Every batch changes a row of it for each of
+	// its domains, so pages have room for new versions of them.
+	`CREATE TABLE angz_domains (
+		domain text COLLATE "C" PRIMARY KEY,
+		aggregates bigint NOT NULL,
+		events bigint NOT NULL,
+		position bigint NOT NULL
+	) WITH (fillfactor = 10)`,
+	`INSERT INTO angz_domains (domain, aggregates, events, position)
+		SELECT domain, count(*) FILTER (WHERE seq = 0), count(*), max(position) FROM angz_events GROUP BY domain`,
+	countingAppendFunction, // processes of the first version may still be there
+	countingAppendBatchFunction,
 }}
 
 // appendFunction stores a batch in one statement of the client, so that the log's
@@ -115,7 +132,10 @@ var migrations = []migration{{
 //
 // Sequential scans are forbidden: a plan made while the tables were empty would
 // be kept until they are analyzed for the first time.
-const appendFunction = `CREATE FUNCTION angz_append(
+var appendFunction = appendOne("")
+
+func appendOne(also string) string {
+	return `CREATE OR REPLACE FUNCTION angz_append(
 		commands uuid[], look boolean[], domains text[], roots uuid[], names text[], nexts bigint[], counts integer[],
 		correlations text[], causations text[], traces text[],
 		owners integer[], parts integer[], created bigint[], types text[], payloads bytea[],
@@ -149,7 +169,7 @@ BEGIN
 		commands[e.r], correlations[e.r], causations[e.r], e.type, e.payload, nullif(traces[e.r], '')
 	FROM unnest(owners, parts, created, types, payloads) WITH ORDINALITY AS e (r, part, created, type, payload, n)
 	WHERE statuses[e.r] = 0;
-
+` + also + `
 	INSERT INTO angz_streams AS s (domain, root, name)
 	SELECT q.domain, q.root, q.name FROM unnest(domains, roots, names, nexts) WITH ORDINALITY AS q (domain, root, name, next, n)
 	WHERE statuses[q.n] = 0 AND (q.next = 0 OR q.name <> '')
@@ -170,6 +190,7 @@ BEGIN
 		CASE WHEN statuses[q.n] = 0 THEN head + sum(CASE WHEN statuses[q.n] = 0 THEN q.count ELSE 0 END) OVER (ORDER BY q.n) ELSE coalesce(lasts[q.n], 0) END::bigint
 	FROM unnest(counts) WITH ORDINALITY AS q (count, n) ORDER BY q.n;
 END $$`
+}
 
 // appendBatchFunction stores a batch in one statement of the client, so that the
 // log's lock is never held while anything travels over the network. Its first
@@ -187,7 +208,10 @@ END $$`
 // end it would look at every event of the stream on the newest page of its index,
 // which took half of the server's time. Sequential scans are forbidden: a plan made
 // while the tables were empty would be kept until they are analyzed for the first time.
-const appendBatchFunction = `CREATE FUNCTION angz_append_batch(
+var appendBatchFunction = appendBatch("")
+
+func appendBatch(also string) string {
+	return `CREATE OR REPLACE FUNCTION angz_append_batch(
 		commands uuid[], looks boolean[], domains text[], roots uuid[], nexts bigint[], counts integer[],
 		correlations text[], causations text[], traces text[],
 		owners integer[], parts integer[], created bigint[], types text[], payloads bytea[],
@@ -229,7 +253,7 @@ BEGIN
 	SELECT head + i, domains[owners[i]], roots[owners[i]], nexts[owners[i]] + parts[i], parts[i], counts[owners[i]], created[i],
 		commands[owners[i]], correlations[owners[i]], causations[owners[i]], types[i], payloads[i], nullif(traces[owners[i]], '')
 	FROM generate_subscripts(owners, 1) AS i;
-
+` + also + `
 	IF named IS NOT NULL THEN
 		INSERT INTO angz_streams AS s (domain, root, name)
 		SELECT domains[q.r], roots[q.r], q.name FROM unnest(named, names) AS q (r, name)
@@ -247,6 +271,28 @@ BEGIN
 			WHERE excluded.seq >= s.seq;
 	END IF;
 END $$`
+}
+
+// countingAppendFunction counts, too, as countingAppendBatchFunction does.
+var countingAppendFunction = appendOne(`
+	INSERT INTO angz_domains AS d (domain, aggregates, events, position)
+	SELECT domains[e.r], count(*) FILTER (WHERE nexts[e.r] + e.part = 0), count(*), max(head + e.i)
+	FROM (SELECT q.r, q.part, row_number() OVER (ORDER BY q.n) AS i
+		FROM unnest(owners, parts) WITH ORDINALITY AS q (r, part, n) WHERE statuses[q.r] = 0) e
+	GROUP BY domains[e.r]
+	ON CONFLICT ON CONSTRAINT angz_domains_pkey DO UPDATE
+		SET aggregates = d.aggregates + excluded.aggregates, events = d.events + excluded.events, position = excluded.position;
+`)
+
+// countingAppendBatchFunction counts, too. Whoever appends has the log's lock, so
+// nobody waits for these rows.
+var countingAppendBatchFunction = appendBatch(`
+	INSERT INTO angz_domains AS d (domain, aggregates, events, position)
+	SELECT domains[owners[i]], count(*) FILTER (WHERE nexts[owners[i]] + parts[i] = 0), count(*), max(head + i)
+	FROM generate_subscripts(owners, 1) AS i GROUP BY domains[owners[i]]
+	ON CONFLICT ON CONSTRAINT angz_domains_pkey DO UPDATE
+		SET aggregates = d.aggregates + excluded.aggregates, events = d.events + excluded.events, position = excluded.position;
+`)
 
 // shareFunction shares a subscription out; see eventstore.Subscriptions. One lock
 // for each subscription keeps those who ask apart.

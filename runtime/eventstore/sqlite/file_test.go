@@ -125,7 +125,7 @@ func TestWrongFileIsRefusedAndNotTouched(t *testing.T) {
 		},
 		"a newer version": {
 			func(t *testing.T, _, path string) { database(t, path, newerHeader...) },
-			[]string{"it was written by a newer angz (format 3, this one knows up to 2)", "use the newer angz"},
+			[]string{"it was written by a newer angz (format 99, this one knows up to 3)", "use the newer angz"},
 		},
 		"a folder": {
 			func(t *testing.T, _, path string) {
@@ -162,7 +162,7 @@ func TestWrongFileIsRefusedAndNotTouched(t *testing.T) {
 	}
 }
 
-var newerHeader = []string{"PRAGMA application_id = 0x616e677a", "PRAGMA user_version = 3", "CREATE TABLE events (position)"}
+var newerHeader = []string{"PRAGMA application_id = 0x616e677a", "PRAGMA user_version = 99", "CREATE TABLE events (position)"}
 
 func chmod(t *testing.T, path string, during, after os.FileMode) {
 	t.Helper()
@@ -197,7 +197,7 @@ func TestNewerVersionInTheWriteAheadLogIsNoticed(t *testing.T) {
 	}
 	defer db.Close()
 	// The connection stays open, so the new version is only in the log.
-	if _, err := db.ExecContext(t.Context(), "PRAGMA user_version = 3"); err != nil {
+	if _, err := db.ExecContext(t.Context(), "PRAGMA user_version = 99"); err != nil {
 		t.Fatal(err)
 	}
 	mustRefuse(t, path, "it was written by a newer angz")

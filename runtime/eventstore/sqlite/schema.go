@@ -15,7 +15,7 @@ import (
 // tables in it.
 const (
 	applicationID = 0x616e677a // "angz"
-	schemaVersion = 2
+	schemaVersion = 3
 )
 
 // Every row of events stands on its own, so that reading a page of the log
@@ -23,7 +23,9 @@ const (
 // of each command, and part and parts lead to the others.
 //
 // streams is clustered by its key because that is how a command that meets an
-// unknown aggregate asks for it.
+// unknown aggregate asks for it. People look for names, by the part that
+// eventstore.NameKey leaves of them. domains holds what counting would take a scan
+// for: the writer adds each transaction's events to it.
 var schema = []string{
 	`CREATE TABLE streams (
 		id INTEGER NOT NULL,
@@ -33,6 +35,8 @@ var schema = []string{
 		PRIMARY KEY (domain, root)
 	) STRICT, WITHOUT ROWID`,
 	`CREATE UNIQUE INDEX streams_id ON streams (id)`,
+	createNameIndex,
+	createDomains,
 	`CREATE TABLE events (
 		position INTEGER PRIMARY KEY,
 		stream INTEGER NOT NULL,
@@ -77,6 +81,15 @@ var schema = []string{
 }
 
 const (
+	createNameIndex = `CREATE INDEX streams_name ON streams (domain, substr(name, 1, 200))`
+
+	createDomains = `CREATE TABLE domains (
+		domain TEXT NOT NULL PRIMARY KEY,
+		aggregates INTEGER NOT NULL,
+		events INTEGER NOT NULL,
+		position INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`
+
 	createSlices = `CREATE TABLE slices (
 		name TEXT NOT NULL,
 		number INTEGER NOT NULL,
@@ -108,6 +121,15 @@ var migrations = [][]string{
 		createMembers,
 		`INSERT INTO slices (name, number, position, epoch, updated_at) SELECT name, 0, position, epoch, updated_at FROM subscriptions`,
 		`DROP TABLE subscriptions`,
+	},
+	{
+		createNameIndex,
+		createDomains,
+		// One look for each aggregate instead of one for each event.
+		`INSERT INTO domains (domain, aggregates, events, position)
+			SELECT s.domain, count(*), sum(e.seq + 1), max(e.position)
+			FROM streams s CROSS JOIN events e ON e.stream = s.id AND e.seq = (SELECT max(seq) FROM events WHERE stream = s.id)
+			GROUP BY s.domain`,
 	},
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -256,8 +257,33 @@ func (t *transaction) run(ctx context.Context, batch []*request) error {
 		}
 		t.bytes += r.bytes
 	}
+	if err := t.count(ctx); err != nil {
+		return err
+	}
 	_, err := t.conn.exec(ctx, `COMMIT`)
 	return err
+}
+
+// count adds what the transaction stores to what is known of the domains.
+func (t *transaction) count(ctx context.Context) error {
+	var domains []eventstore.Domain // of one transaction there are few
+	for i := range t.events {
+		event := &t.events[i]
+		at := slices.IndexFunc(domains, func(d eventstore.Domain) bool { return d.Name == event.Key.Domain })
+		if at < 0 {
+			at, domains = len(domains), append(domains, eventstore.Domain{Name: event.Key.Domain})
+		}
+		if domains[at].Events++; event.Sequence == 0 {
+			domains[at].Aggregates++
+		}
+		domains[at].Position = event.Position
+	}
+	for _, d := range domains {
+		if _, err := t.conn.exec(ctx, addToDomain, d.Name, int64(d.Aggregates), int64(d.Events), int64(d.Position)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // commands returns how many commands stored something.
