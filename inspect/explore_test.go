@@ -63,7 +63,9 @@ func (g *guide) Trace(_ *pb.TraceQuery, stream grpc.ServerStreamingServer[pb.Sto
 	return nil
 }
 
-func (g *guide) GetState(context.Context, *pb.StateQuery) (*pb.StateAnswer, error) { return g.state, nil }
+func (g *guide) GetState(context.Context, *pb.StateQuery) (*pb.StateAnswer, error) {
+	return g.state, nil
+}
 
 func (g *guide) GetTopology(context.Context, *emptypb.Empty) (*pb.Topology, error) {
 	return &pb.Topology{Store: "sqlite", Bus: "channel", Components: []*pb.Component{

@@ -98,6 +98,7 @@ func newRootCommand(s streams) *cobra.Command {
 		newDiffCommand(s),
 		newProjectionsCommand(s),
 		newTopologyCommand(s),
+		newTUICommand(s),
 		newDeadLettersCommand(s),
 		newExportCommand(s),
 		newImportCommand(s),

@@ -102,7 +102,7 @@ func (s *Server) GetAggregate(ctx context.Context, cover *pb.Cover) (*pb.Aggrega
 }
 
 // look is how many events of the log one page of aggregates by activity may cost.
-const look = 20_000
+const look = 5_000
 
 // ListAggregates answers with one page of aggregates.
 func (s *Server) ListAggregates(ctx context.Context, query *pb.AggregatesQuery) (*pb.AggregatesPage, error) {
@@ -137,6 +137,17 @@ func (s *Server) byActivity(ctx context.Context, query *pb.AggregatesQuery, limi
 			return nil, &book.Invalid{Field: "after", Found: fmt.Sprintf("%d bytes", len(query.After)), Want: "next of an answer in the order of activity"}
 		}
 		before = binary.BigEndian.Uint64(query.After)
+	} else if query.Domain != "" {
+		// What happened since in other domains need not be looked at.
+		domains, err := s.options.Store.Domains(ctx)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(domains, func(d eventstore.Domain) bool { return d.Name == query.Domain })
+		if at < 0 {
+			return &pb.AggregatesPage{}, nil
+		}
+		before = domains[at].Position + 1
 	}
 	found, next, err := s.options.Store.Latest(ctx, eventstore.LatestQuery{Domain: query.Domain, Before: before, Look: look, Limit: limit})
 	if err != nil {

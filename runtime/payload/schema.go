@@ -6,6 +6,8 @@ package payload
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -181,4 +183,23 @@ func (r typeResolver) FindMessageByURL(url string) (protoreflect.MessageType, er
 		return nil, protoregistry.NotFound
 	}
 	return dynamicpb.NewMessageType(message), nil
+}
+
+// Files lists the project's files, without those of angz and of Google, in the
+// order of their paths.
+func (s *Schema) Files() (files []protoreflect.FileDescriptor) {
+	if s == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, messages := range s.own {
+		for _, message := range messages {
+			if file := message.ParentFile(); !seen[file.Path()] {
+				seen[file.Path()] = true
+				files = append(files, file)
+			}
+		}
+	}
+	slices.SortFunc(files, func(a, b protoreflect.FileDescriptor) int { return strings.Compare(a.Path(), b.Path()) })
+	return files
 }

@@ -103,22 +103,22 @@ var migrations = []migration{{
 }, {
 	appendBatchFunction,
 }, {
-	// Nobody appends while what there is is counted.
-	`SELECT pg_advisory_xact_lock(1634625402, 0)`,
-	// People look for names, by the part that eventstore.NameKey leaves of them.
-	`CREATE INDEX angz_streams_name ON angz_streams (domain, (left(name, 200) COLLATE "C"), root)`,
-	// What counting would take a scan for. Every batch changes a row of it for each of
-	// its domains, so pages have room for new versions of them.
+	// What counting would take a scan for, up to the newest position in it; see
+	// countFunction.
 	`CREATE TABLE angz_domains (
 		domain text COLLATE "C" PRIMARY KEY,
 		aggregates bigint NOT NULL,
 		events bigint NOT NULL,
 		position bigint NOT NULL
-	) WITH (fillfactor = 10)`,
+	) WITH (fillfactor = 50)`,
+	// It has no holes, so others may append meanwhile: what this does not see is newer.
 	`INSERT INTO angz_domains (domain, aggregates, events, position)
 		SELECT domain, count(*) FILTER (WHERE seq = 0), count(*), max(position) FROM angz_events GROUP BY domain`,
-	countingAppendFunction, // processes of the first version may still be there
-	countingAppendBatchFunction,
+	countFunction,
+	appendBatch(countSometimes),
+	// People look for names, by the part that eventstore.NameKey leaves of them. Last,
+	// because nobody can make an aggregate from here to the end.
+	`CREATE INDEX angz_streams_name ON angz_streams (domain, (left(name, 200) COLLATE "C"), root)`,
 }}
 
 // appendFunction stores a batch in one statement of the client, so that the log's
@@ -132,10 +132,7 @@ var migrations = []migration{{
 //
 // Sequential scans are forbidden: a plan made while the tables were empty would
 // be kept until they are analyzed for the first time.
-var appendFunction = appendOne("")
-
-func appendOne(also string) string {
-	return `CREATE OR REPLACE FUNCTION angz_append(
+const appendFunction = `CREATE FUNCTION angz_append(
 		commands uuid[], look boolean[], domains text[], roots uuid[], names text[], nexts bigint[], counts integer[],
 		correlations text[], causations text[], traces text[],
 		owners integer[], parts integer[], created bigint[], types text[], payloads bytea[],
@@ -169,7 +166,7 @@ BEGIN
 		commands[e.r], correlations[e.r], causations[e.r], e.type, e.payload, nullif(traces[e.r], '')
 	FROM unnest(owners, parts, created, types, payloads) WITH ORDINALITY AS e (r, part, created, type, payload, n)
 	WHERE statuses[e.r] = 0;
-` + also + `
+
 	INSERT INTO angz_streams AS s (domain, root, name)
 	SELECT q.domain, q.root, q.name FROM unnest(domains, roots, names, nexts) WITH ORDINALITY AS q (domain, root, name, next, n)
 	WHERE statuses[q.n] = 0 AND (q.next = 0 OR q.name <> '')
@@ -190,7 +187,6 @@ BEGIN
 		CASE WHEN statuses[q.n] = 0 THEN head + sum(CASE WHEN statuses[q.n] = 0 THEN q.count ELSE 0 END) OVER (ORDER BY q.n) ELSE coalesce(lasts[q.n], 0) END::bigint
 	FROM unnest(counts) WITH ORDINALITY AS q (count, n) ORDER BY q.n;
 END $$`
-}
 
 // appendBatchFunction stores a batch in one statement of the client, so that the
 // log's lock is never held while anything travels over the network. Its first
@@ -273,26 +269,35 @@ BEGIN
 END $$`
 }
 
-// countingAppendFunction counts, too, as countingAppendBatchFunction does.
-var countingAppendFunction = appendOne(`
-	INSERT INTO angz_domains AS d (domain, aggregates, events, position)
-	SELECT domains[e.r], count(*) FILTER (WHERE nexts[e.r] + e.part = 0), count(*), max(head + e.i)
-	FROM (SELECT q.r, q.part, row_number() OVER (ORDER BY q.n) AS i
-		FROM unnest(owners, parts) WITH ORDINALITY AS q (r, part, n) WHERE statuses[q.r] = 0) e
-	GROUP BY domains[e.r]
-	ON CONFLICT ON CONSTRAINT angz_domains_pkey DO UPDATE
-		SET aggregates = d.aggregates + excluded.aggregates, events = d.events + excluded.events, position = excluded.position;
-`)
+// countEvery is how many events may wait to be counted, 4096, as a power of two.
+const countEvery = "12"
 
-// countingAppendBatchFunction counts, too. Whoever appends has the log's lock, so
-// nobody waits for these rows.
-var countingAppendBatchFunction = appendBatch(`
-	INSERT INTO angz_domains AS d (domain, aggregates, events, position)
-	SELECT domains[owners[i]], count(*) FILTER (WHERE nexts[owners[i]] + parts[i] = 0), count(*), max(head + i)
-	FROM generate_subscripts(owners, 1) AS i GROUP BY domains[owners[i]]
-	ON CONFLICT ON CONSTRAINT angz_domains_pkey DO UPDATE
-		SET aggregates = d.aggregates + excluded.aggregates, events = d.events + excluded.events, position = excluded.position;
-`)
+// countSometimes counts what is new whenever the log has grown by so much. A count
+// with every batch would leave a dead version of its row each time, and while some
+// long transaction keeps those from being cleared away, each batch would wade
+// through all before it: appends took twice as long after 15,000 of them.
+const countSometimes = `
+	IF (head + coalesce(cardinality(owners), 0)) >> ` + countEvery + ` > head >> ` + countEvery + ` THEN
+		INSERT INTO angz_domains AS d (domain, aggregates, events, position)
+		SELECT n.domain, n.aggregates, n.events, n.position FROM angz_count() n WHERE n.is_new
+		ON CONFLICT ON CONSTRAINT angz_domains_pkey DO UPDATE
+			SET aggregates = d.aggregates + excluded.aggregates, events = d.events + excluded.events, position = excluded.position;
+	END IF;
+`
+
+// countFunction returns what has been counted and, as new, what the log holds
+// beyond that, in which every event is counted whoever stored it: a process of an
+// earlier version, too, even one whose call had begun before the tables were changed
+// and ends after.
+//
+// Sequential scans are forbidden because nothing tells the planner how little is new.
+const countFunction = `CREATE FUNCTION angz_count() RETURNS TABLE (domain text, aggregates bigint, events bigint, "position" bigint, is_new boolean)
+	LANGUAGE sql STABLE SET enable_seqscan = off AS $$
+	SELECT d.domain, d.aggregates, d.events, d.position, false FROM angz_domains d
+	UNION ALL
+	SELECT e.domain, count(*) FILTER (WHERE e.seq = 0), count(*), max(e.position), true FROM angz_events e
+	WHERE e.position > coalesce((SELECT max(c.position) FROM angz_domains c), 0) GROUP BY e.domain
+$$`
 
 // shareFunction shares a subscription out; see eventstore.Subscriptions. One lock
 // for each subscription keeps those who ask apart.

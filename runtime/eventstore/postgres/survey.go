@@ -16,7 +16,9 @@ import (
 
 const (
 	selectDomains = `SELECT d.domain, d.aggregates, d.events, d.position, coalesce(e.created_at, 0)
-		FROM angz_domains d LEFT JOIN angz_events e ON e.position = d.position ORDER BY d.domain`
+		FROM (SELECT domain, sum(aggregates)::bigint AS aggregates, sum(events)::bigint AS events, max(position) AS position FROM angz_count() GROUP BY domain) d
+		LEFT JOIN LATERAL (SELECT n.created_at FROM angz_events n WHERE n.position = d.position LIMIT 1) e ON true
+		ORDER BY d.domain COLLATE "C"`
 
 	summaryColumns = `s.domain, s.root, s.name, e.seq, e.position, e.type_url, e.created_at,
 		EXISTS (SELECT 1 FROM angz_snapshots n WHERE n.domain = s.domain AND n.root = s.root)`

@@ -224,3 +224,73 @@ func BenchmarkRepeatedCommand(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkSurvey looks at what there is in stores of ten events an aggregate. The
+// large one, of ten million events, takes minutes to make: -bench 'Survey/large'.
+func BenchmarkSurvey(b *testing.B) {
+	for _, c := range []struct {
+		name       string
+		aggregates int
+	}{{"small/", 1_000}, {"large/", 1_000_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := surveyed(b, c.aggregates)
+			middle := fmt.Sprintf("customer-%07d@example.com", c.aggregates/2)
+			look := func(name string, work func() error) {
+				b.Run(name, func(b *testing.B) {
+					measure(b, func() {
+						for range b.N {
+							if err := work(); err != nil {
+								b.Fatal(err)
+							}
+						}
+					})
+				})
+			}
+			page := func(query eventstore.SummaryQuery) func() error {
+				query.Domain, query.Limit = "customer", 100
+				return func() error { _, err := s.Summaries(b.Context(), query); return err }
+			}
+			look("domains", func() error { _, err := s.Domains(b.Context()); return err })
+			look("first page", page(eventstore.SummaryQuery{}))
+			look("page in the middle", page(eventstore.SummaryQuery{After: &eventstore.Root{Name: middle}}))
+			look("prefix", page(eventstore.SummaryQuery{Prefix: middle[:len(middle)-13]}))
+			look("page by root", page(eventstore.SummaryQuery{ByRoot: true, Prefix: "7"}))
+			look("one", func() error {
+				_, err := s.Summary(b.Context(), numberedKey(rand.IntN(c.aggregates)))
+				return err
+			})
+			look("latest", func() error {
+				_, _, err := s.Latest(b.Context(), eventstore.LatestQuery{Before: s.Head() + 1, Look: 20_000, Limit: 100})
+				return err
+			})
+			look("latest of a domain that is not there", func() error {
+				_, _, err := s.Latest(b.Context(), eventstore.LatestQuery{Domain: "nobody", Before: s.Head() + 1, Look: 20_000, Limit: 100})
+				return err
+			})
+		})
+	}
+}
+
+// surveyed makes a store in which each aggregate has ten events, one after the
+// other over all aggregates.
+func surveyed(b *testing.B, aggregates int) *Store {
+	b.Helper()
+	s := opened(b, filepath.Join(b.TempDir(), "store.db"))
+	for next := range uint32(10) {
+		var requests []eventstore.Append
+		for i := range aggregates {
+			request := command(numberedKey(i), next, payload)
+			request.Name, request.CorrelationID = fmt.Sprintf("customer-%07d@example.com", i), request.CommandID.String()
+			if requests = append(requests, request); len(requests) < 2_000 && i < aggregates-1 {
+				continue
+			}
+			for _, result := range s.AppendAll(b.Context(), requests) {
+				if result.Err != nil {
+					b.Fatal(result.Err)
+				}
+			}
+			requests = requests[:0]
+		}
+	}
+	return s
+}

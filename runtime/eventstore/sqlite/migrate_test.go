@@ -84,6 +84,10 @@ func TestFileOfVersion1KeepsEverything(t *testing.T) {
 	for range 2 {
 		s := opened(t, path)
 		checkOldContents(t, s)
+		domains, err := s.Domains(t.Context())
+		if want := []eventstore.Domain{{Name: "order", Aggregates: 1, Events: 2, Position: 2, At: oldMoment}}; err != nil || !cmp.Equal(want, domains) {
+			t.Errorf("the domains are %+v, %v", domains, err)
+		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

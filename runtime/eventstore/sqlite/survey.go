@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/google/uuid"
-
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
 )
@@ -31,8 +29,13 @@ const (
 	selectByRoot = `SELECT ` + summaryColumns + ` FROM streams s` + newestEvent + `
 		WHERE s.domain = ? AND s.root >= ? AND s.root <= ? ORDER BY s.root`
 
-	selectByName = `SELECT ` + summaryColumns + ` FROM streams s INDEXED BY streams_name` + newestEvent + `
-		WHERE s.domain = ? AND (substr(s.name, 1, 200), s.root) >= (?, ?) ORDER BY substr(s.name, 1, 200), s.root`
+	// Each of these is one walk along the index. One condition on both columns would
+	// be clearer, and the engine walks along the whole domain for it.
+	selectFromName  = selectNames + `AND substr(s.name, 1, 200) >= ? ORDER BY substr(s.name, 1, 200), s.root`
+	selectAfterName = selectNames + `AND substr(s.name, 1, 200) > ? ORDER BY substr(s.name, 1, 200), s.root`
+	selectSameName  = selectNames + `AND substr(s.name, 1, 200) = ? AND s.root > ? ORDER BY s.root`
+	selectNames     = `SELECT ` + summaryColumns + ` FROM streams s INDEXED BY streams_name` + newestEvent + `
+		WHERE s.domain = ? `
 
 	// What an aggregate's newest event is shows in the unique index. The columns
 	// stand before the payload in their rows, so no large event is read.
@@ -110,18 +113,25 @@ func (s *Store) byRoot(ctx context.Context, query eventstore.SummaryQuery, take 
 // byName ends at the first name that does not begin with the prefix: from the
 // prefix on, those that do come first.
 func (s *Store) byName(ctx context.Context, query eventstore.SummaryQuery, take func(eventstore.Summary) error) error {
-	name, root := query.Prefix, uuid.Nil
-	if query.After != nil {
-		name, root = eventstore.NameKey(query.After.Name), query.After.Key.Root
-	}
 	return s.read(ctx, func(ctx context.Context, c *conn) error {
-		return c.query(ctx, selectByName, func(row []driver.Value) error {
+		done := false
+		each := func(row []driver.Value) error {
 			summary := summaryOf(row)
-			if !query.Has(summary.Name) {
-				return errStop
+			err := errStop
+			if query.Has(summary.Name) {
+				err = take(summary)
 			}
-			return take(summary)
-		}, query.Domain, name, root[:])
+			done = err != nil
+			return err
+		}
+		if query.After == nil {
+			return c.query(ctx, selectFromName, each, query.Domain, query.Prefix)
+		}
+		name := eventstore.NameKey(query.After.Name)
+		if err := c.query(ctx, selectSameName, each, query.Domain, name, query.After.Key.Root[:]); err != nil || done {
+			return err
+		}
+		return c.query(ctx, selectAfterName, each, query.Domain, name)
 	})
 }
 

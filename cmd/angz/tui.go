@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/angz-dev/angz/inspect"
+	"github.com/angz-dev/angz/runtime/payload"
+	"github.com/angz-dev/angz/tui"
+)
+
+// tuiOptions are the flags of "angz tui".
+type tuiOptions struct {
+	connection connection
+	readOnly   bool
+	keys       []string
+}
+
+func newTUICommand(s streams) *cobra.Command {
+	var o tuiOptions
+	cmd := &cobra.Command{
+		Use:   "tui",
+		Short: "Browse events, states and traces in the terminal, and send commands",
+		Long: "Show a running system in the terminal: domains and aggregates, their events as they are stored, the\n" +
+			"state after each one, what a request led to, how far projectors and sagas are, and dead letters.\n" +
+			"? shows the keys of each screen.",
+		Example: "  angz tui\n" +
+			"  angz tui --address https://gateway.example.com:443 --read-only\n" +
+			"  angz tui --bind quit=ctrl+q --bind down=j,down",
+		Args: between(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), s) },
+	}
+	o.connection.register(cmd)
+	cmd.Flags().BoolVar(&o.readOnly, "read-only", false, "refuse whatever would change the system")
+	cmd.Flags().StringArrayVar(&o.keys, "bind", nil, "other keys for an action, as ACTION=KEY[,KEY]; actions: "+strings.Join(tui.Actions(), ", "))
+	return cmd
+}
+
+func (o *tuiOptions) run(ctx context.Context, s streams) error {
+	keys, err := keysOf(o.keys)
+	if err != nil {
+		return err
+	}
+	out, ok := s.out.(*os.File)
+	if !ok || !isatty.IsTerminal(out.Fd()) {
+		return usagef("angz tui needs a terminal; every view has a command that prints the same: angz domains, roots, events, tail, state, diff, trace, topology, projections, dlq")
+	}
+	system, err := o.connection.ask(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer system.close()
+	err = tui.Run(ctx, tui.Options{
+		System: system, Forms: &forms{system: system, s: s}, Name: system.conn.Address(), ReadOnly: o.readOnly, Keys: keys, Explain: system.explain,
+		Input: s.in, Output: s.out, Environ: s.environ,
+	})
+	if err != nil && strings.HasPrefix(err.Error(), "keys: ") {
+		return usagef("--bind: %s", strings.TrimPrefix(err.Error(), "keys: "))
+	}
+	return err
+}
+
+func keysOf(words []string) (map[string][]string, error) {
+	keys := map[string][]string{}
+	for _, word := range words {
+		name, list, found := strings.Cut(word, "=")
+		if !found || list == "" {
+			return nil, usagef("--bind: found %q, expected ACTION=KEY such as quit=ctrl+q", word)
+		}
+		keys[name] = strings.Split(list, ",")
+	}
+	return keys, nil
+}
+
+// forms knows commands by the project's .proto files and, where there are none, by
+// what the system says of the types of its events.
+type forms struct {
+	system *asking
+	s      streams
+
+	once   sync.Once
+	schema *payload.Schema // of the project; nil without one
+}
+
+func (f *forms) load(ctx context.Context) {
+	loaded, err := around(f.s)
+	if err != nil || f.system.conn == nil {
+		return
+	}
+	var folders []string
+	for _, folder := range loaded.Protos {
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(loaded.Dir, folder)
+		}
+		folders = append(folders, folder)
+	}
+	if len(folders) > 0 {
+		f.schema, _ = payload.Load(ctx, folders, nil) // without it the system is asked
+	}
+}
+
+// Commands is part of tui.Forms.
+func (f *forms) Commands(ctx context.Context, domain string) (names []string) {
+	f.once.Do(func() { f.load(ctx) })
+	found := inspect.Commands(f.schema.Files(), domain)
+	if len(found) == 0 {
+		found = inspect.Commands(f.ofEvents(ctx, domain), domain)
+	}
+	for _, message := range found {
+		names = append(names, string(message.FullName()))
+	}
+	return names
+}
+
+// ofEvents returns the file in which the newest event of a domain is described.
+func (f *forms) ofEvents(ctx context.Context, domain string) []protoreflect.FileDescriptor {
+	page, err := f.system.Summaries(ctx, inspect.SummariesRequest{Domain: domain, Order: inspect.ByActivity, Limit: 1})
+	if err != nil || len(page.Aggregates) == 0 {
+		return nil
+	}
+	message, known := f.system.types.Message(page.Aggregates[0].Type)
+	if !known {
+		return nil
+	}
+	return []protoreflect.FileDescriptor{message.ParentFile()}
+}
+
+// Fields is part of tui.Forms.
+func (f *forms) Fields(ctx context.Context, typeName string) ([]inspect.Field, error) {
+	f.once.Do(func() { f.load(ctx) })
+	message, known := f.schema.Message(typeName)
+	if !known {
+		message, known = f.system.types.Message(typeName)
+	}
+	if !known {
+		return nil, fmt.Errorf("the type %s is not known; its fields cannot be asked for", typeName)
+	}
+	return inspect.Fields(message), nil
+}
