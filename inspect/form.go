@@ -257,7 +257,10 @@ func number(kind protoreflect.Kind, value string) (json.RawMessage, error) {
 	if signed != nil && unsigned != nil || !within(value, bounds) {
 		return nil, fmt.Errorf("found %q, expected a whole number from %s to %s", value, bounds.low, bounds.high)
 	}
-	return jsonText(value), nil // as text, which keeps all 64 bits
+	if whole, err := strconv.ParseInt(value, 10, 64); err == nil && whole >= math.MinInt32 && whole <= math.MaxUint32 {
+		return json.RawMessage(strconv.FormatInt(whole, 10)), nil
+	}
+	return jsonText(strings.TrimLeft(value, "+")), nil // as text, which keeps all 64 bits
 }
 
 // within compares whole numbers as texts, because none of Go's types holds all of

@@ -2,9 +2,12 @@ package tui
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -106,22 +109,22 @@ func (d *detail) lines(width, height int, active bool) []string {
 		body = append(body, styles.colored(line))
 	}
 	body = append(body, "")
-	body = append(body, d.stateLines()...)
+	body = append(body, d.stateLines(width)...)
 	d.rows, d.length = height-1, len(body)
 	d.top = max(0, min(d.top, d.length-d.rows))
 	return column(append(lines, body[d.top:]...), width, height)
 }
 
 // stateLines tells what the event changed, or the whole state.
-func (d *detail) stateLines() []string {
+func (d *detail) stateLines(width int) []string {
 	styles := d.m.styles
 	switch {
 	case d.noState[d.event.Domain] != "":
-		return []string{styles.faint.Render("no state: " + clean(d.noState[d.event.Domain]))}
+		return painted(styles.faint, "no state: "+clean(d.noState[d.event.Domain]), width)
 	case d.states == nil:
 		return []string{styles.faint.Render("state …")}
 	case d.states.err != nil:
-		return []string{styles.bad.Render("no state: ") + d.m.explain(d.states.err)}
+		return painted(styles.bad, "no state: "+d.m.explain(d.states.err), width)
 	}
 	now := d.states.now
 	if d.whole {
@@ -131,10 +134,10 @@ func (d *detail) stateLines() []string {
 		}
 		return lines
 	}
-	return d.changes()
+	return d.changes(width)
 }
 
-func (d *detail) changes() []string {
+func (d *detail) changes(width int) []string {
 	styles := d.m.styles
 	title := "changed the state"
 	if earlier := d.earlier(); d.marked != nil && earlier != nil {
@@ -154,11 +157,19 @@ func (d *detail) changes() []string {
 			path = "state"
 		}
 		if change.Before != nil {
-			lines = append(lines, styles.bad.UnsetBold().Render("- "+clean(path+": "+string(change.Before))))
+			lines = append(lines, painted(styles.bad.UnsetBold(), "- "+clean(path+": "+string(change.Before)), width)...)
 		}
 		if change.After != nil {
-			lines = append(lines, styles.good.Render("+ "+clean(path+": "+string(change.After))))
+			lines = append(lines, painted(styles.good, "+ "+clean(path+": "+string(change.After)), width)...)
 		}
+	}
+	return lines
+}
+
+// painted breaks a text into lines of a width and paints each.
+func painted(style lipgloss.Style, text string, width int) (lines []string) {
+	for line := range strings.SplitSeq(ansi.Hardwrap(text[:min(len(text), mostShown)], width, true), "\n") {
+		lines = append(lines, style.Render(line))
 	}
 	return lines
 }

@@ -59,6 +59,9 @@ type model struct {
 // tabs are the names of the screens, in the order of their keys.
 var tabs = []string{"streams", "trace", "services", "projections", "dead letters"}
 
+// shortTabs are their names where there is little room.
+var shortTabs = []string{"streams", "trace", "parts", "progress", "dead"}
+
 func newModel(ctx context.Context, options Options) (*model, error) {
 	keys, err := newKeymap(options.Keys)
 	if err != nil {
@@ -314,6 +317,9 @@ func (m *model) draw() []string {
 func (m *model) topLine() string {
 	var names []string
 	for i, name := range tabs {
+		if m.width < 80 {
+			name = shortTabs[i]
+		}
 		style := m.styles.tab
 		if i == m.current {
 			style = m.styles.chosen

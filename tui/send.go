@@ -204,6 +204,7 @@ func (f *form) hint() string {
 
 func (f *form) press(key tea.KeyPressMsg) tea.Cmd {
 	row := &f.rows[f.active]
+	f.m.notice, f.m.failed = "", false
 	switch key.String() {
 	case "esc":
 		f.m.form = nil

@@ -317,11 +317,11 @@ func (l *letters) lines(width, height int) []string {
 	case len(l.all) == 0:
 		return []string{"", "  no dead letters"}
 	}
-	rows := [][]string{{"COMPONENT", "POSITION", "AGGREGATE", "EVENT", "TRIED", "STATE", "LAST", "REASON"}}
+	rows := [][]string{{"COMPONENT", "POSITION", "STATE", "AGGREGATE", "EVENT", "TRIED", "LAST", "REASON"}}
 	for _, letter := range l.all {
 		rows = append(rows, []string{
-			clean(letter.Component), fmt.Sprint(letter.Position), clean(letter.Domain + " " + letter.Name()), fmt.Sprintf("%d %s", letter.Sequence, clean(letter.ShortType())),
-			fmt.Sprint(letter.Attempts), string(letter.State), ago(letter.LastAt, l.m.now()), clean(strings.SplitN(letter.Reason, "\n", 2)[0]),
+			clean(letter.Component), fmt.Sprint(letter.Position), string(letter.State), clean(letter.Domain + " " + letter.Name()), fmt.Sprintf("%d %s", letter.Sequence, clean(letter.ShortType())),
+			fmt.Sprint(letter.Attempts), ago(letter.LastAt, l.m.now()), clean(strings.SplitN(letter.Reason, "\n", 2)[0]),
 		})
 	}
 	lines := styles.table(rows, width, l.rows, &l.list, true)

@@ -16,6 +16,7 @@ import (
 // clean replaces what could make a terminal do things: text in events comes from
 // anybody.
 func clean(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	if !strings.ContainsFunc(text, unprintable) {
 		return text

@@ -23,7 +23,8 @@ type window struct {
 	events     []inspect.Event // without gaps, when they are of an aggregate
 	total      uint32          // events that the aggregate has
 	filter     string
-	follow     bool // the cursor stays at the newest event
+	follow     bool    // the cursor stays at the newest event
+	wanted     *uint32 // the number of the event to choose when it is there
 	loading    bool
 	number     int // of the newest question
 	list       list
@@ -35,9 +36,7 @@ type window struct {
 func (w *window) open(domain, id string, around *uint32) tea.Cmd {
 	w.everything, w.domain, w.id, w.root, w.filter = false, domain, id, "", ""
 	w.events, w.total, w.list, w.loading, w.follow = nil, 0, list{}, true, around == nil
-	if around != nil {
-		w.list.cursor = int(*around) // becomes a place in the window when it is there
-	}
+	w.wanted = around
 	w.number++
 	return w.m.newest(w.number, domain, id, around)
 }
@@ -150,11 +149,10 @@ func (w *window) take(message eventsMsg) bool {
 	}
 	switch message.side {
 	case instead:
-		wanted := uint32(w.list.cursor)
 		w.events, w.total = message.events, message.total
 		w.list.cursor = len(w.events) - 1
 		for i, event := range w.events {
-			if !w.follow && event.Sequence == wanted {
+			if w.wanted != nil && event.Sequence == *w.wanted {
 				w.list.cursor = i
 			}
 		}
@@ -233,14 +231,21 @@ func (w *window) emptiness() string {
 	return "no events yet"
 }
 
+// roomForTime is how wide a line has to be to tell the time as well.
+const roomForTime = 25
+
 // line draws one event.
 func (w *window) line(event inspect.Event, width int) string {
 	at := ""
 	if !event.CreatedAt.IsZero() {
 		at = event.CreatedAt.Local().Format("15:04:05")
 	}
+	text := fmt.Sprintf("%5d %s", event.Sequence, clean(event.ShortType()))
 	if w.everything {
-		return spread(fmt.Sprintf(" %s %s %s", clean(event.ShortType()), clean(event.Domain), clean(event.Name())), at, width)
+		text = fmt.Sprintf(" %s %s %s", clean(event.ShortType()), clean(event.Domain), clean(event.Name()))
 	}
-	return spread(fmt.Sprintf("%5d %s", event.Sequence, clean(event.ShortType())), at, width)
+	if width < roomForTime {
+		return fit(text, width)
+	}
+	return spread(text, at, width)
 }

@@ -92,6 +92,7 @@ func printable(text string) string { return cleanse(text, "") }
 func printableLines(text string) string { return cleanse(text, "\n\t") }
 
 func cleanse(text, allowed string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) && !strings.ContainsRune(allowed, r) }
 	if !strings.ContainsFunc(text, unprintable) {
 		return text
