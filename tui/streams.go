@@ -22,6 +22,7 @@ type streams struct {
 	found    []inspect.Summary // of the domain, as far as they have been read
 	next     string            // where the next page of them begins
 	loading  bool
+	eager    bool // what is chosen is to be opened as soon as it is there
 	prefix   string
 	order    inspect.Order
 	number   int // of the newest question about aggregates
@@ -65,6 +66,7 @@ func (s *streams) entries() int {
 }
 
 func (s *streams) act(did action) tea.Cmd {
+	s.eager = false
 	switch did {
 	case "pane":
 		s.pane = (s.pane + 1) % 3
@@ -131,6 +133,8 @@ func (s *streams) enter() tea.Cmd {
 		s.domain = s.domains[s.left.cursor-1].Name
 		s.prefix, s.left = "", list{}
 		return s.ask()
+	case s.loading && len(s.found) == 0:
+		s.eager = true
 	case s.left.cursor < len(s.found):
 		chosen := s.found[s.left.cursor]
 		return s.open(chosen.Domain, chosen.Name(), nil)
@@ -336,7 +340,7 @@ func (s *streams) take(message tea.Msg) tea.Cmd {
 		}
 		s.domains = message.domains
 	case aggregatesMsg:
-		s.takeAggregates(message)
+		return s.takeAggregates(message)
 	case eventsMsg:
 		if s.events.take(message) {
 			return s.look()
@@ -360,16 +364,20 @@ func (s *streams) take(message tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (s *streams) takeAggregates(message aggregatesMsg) {
+func (s *streams) takeAggregates(message aggregatesMsg) tea.Cmd {
 	if message.number != s.number {
-		return
+		return nil
 	}
-	s.loading = false
+	eager := s.eager
+	s.loading, s.eager = false, false
 	if message.err != nil {
 		s.m.say("", message.err)
-		return
+		return nil
 	}
-	s.found, s.next = append(s.found, message.page.Aggregates...), message.page.Next
+	if s.found, s.next = append(s.found, message.page.Aggregates...), message.page.Next; eager {
+		return s.enter()
+	}
+	return nil
 }
 
 // takeNews counts what was stored, and shows it where it belongs.
