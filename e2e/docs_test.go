@@ -78,6 +78,7 @@ var outcomes = []outcome{
 	{lines: `angz new .*`, where: inNewProject, before: newProject + " && angz new domain order --lang go"},
 	{lines: `angz proto breaking .*--address.*`, notRun: "needs a system in production"},
 	{lines: `angz proto.*`, where: inNewProject, before: newProject + " && git init -q -b main && git add . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m first"},
+	{lines: `angz tui.*`, notRun: "is a program for a terminal; e2e/tui_test.go runs it"},
 	{lines: `angz tail .*--once.*`},
 	{lines: `angz tail.*`, runs: true},
 	{lines: `angz trace .*`, says: `no events of correlation|"commands":0`},

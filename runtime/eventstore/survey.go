@@ -15,7 +15,7 @@ import (
 // aggregates, however many there are.
 type Survey interface {
 	// Domains lists the domains that have events, by name. Their counts are exact:
-	// they change with every append, in its transaction.
+	// those of all events up to the newest one there is.
 	Domains(ctx context.Context) ([]Domain, error)
 	// Summary tells what there is to see of one aggregate, the zero Summary for an
 	// unknown one.
@@ -50,6 +50,7 @@ type Summary struct {
 
 // NameOrder is how many characters of a name count for the order of names, and
 // for what a name begins with. Nothing bounds names, but an index bounds its keys.
+// A zero byte ends what counts, since SQLite's texts end there.
 const NameOrder = 200
 
 // SummaryQuery selects aggregates of one domain.
@@ -78,8 +79,8 @@ type LatestQuery struct {
 // NameKey returns the part of a name that counts for the order of names.
 func NameKey(name string) string {
 	count := 0
-	for i := range name {
-		if count == NameOrder {
+	for i, char := range name {
+		if count == NameOrder || char == 0 {
 			return name[:i]
 		}
 		count++

@@ -1,7 +1,12 @@
 package postgres
 
-// FirstTables returns the statements that made the tables of version 1.
-func FirstTables() []string { return migrations[0] }
+// TablesOf returns the statements that made the tables of a version.
+func TablesOf(version int) (statements []string) {
+	for _, step := range migrations[:version] {
+		statements = append(statements, step...)
+	}
+	return statements
+}
 
 // Queued is how many requests wait that no batch has.
 func (s *Store) Queued() int { return len(s.writer.queue) }

@@ -1,13 +1,18 @@
 package postgres_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/angz-dev/angz/runtime/eventstore"
 	"github.com/angz-dev/angz/runtime/eventstore/postgres"
 )
 
@@ -71,11 +76,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 // A process of the version before goes on while others are brought up to this one.
 func TestTablesOfTheVersionBeforeAreBroughtUpAndItsProcessesGoOn(t *testing.T) {
 	t.Parallel()
-	uri := server.Use(t)
-	for _, statement := range postgres.FirstTables() {
-		execute(t, uri, statement)
-	}
-	execute(t, uri, `INSERT INTO angz_meta VALUES ('schema_version', '1'), ('log_epoch', '`+uuid.NewString()+`')`)
+	uri := ofVersion(t, 1)
 	if _, err := open(t, postgres.Options{URI: uri}); err == nil || !strings.Contains(err.Error(), "of version 1, this version of angz needs version 3") {
 		t.Errorf("without a migration: got %v", err)
 	}
@@ -107,6 +108,107 @@ func TestTablesOfTheVersionBeforeAreBroughtUpAndItsProcessesGoOn(t *testing.T) {
 	domains, err := store.Domains(t.Context())
 	if err != nil || len(domains) != 1 || domains[0].Aggregates != 1 || domains[0].Events != 5 || domains[0].Position != 5 {
 		t.Errorf("the domains are %+v, %v", domains, err)
+	}
+}
+
+// ofVersion makes a database with the tables of a version.
+func ofVersion(t *testing.T, version int) (uri string) {
+	t.Helper()
+	uri = server.Use(t)
+	for _, statement := range postgres.TablesOf(version) {
+		execute(t, uri, statement)
+	}
+	execute(t, uri, fmt.Sprintf(`INSERT INTO angz_meta VALUES ('schema_version', '%d'), ('log_epoch', '%s')`, version, uuid.New()))
+	return uri
+}
+
+// appendAsVersion2 makes a new aggregate with one event as a process of version 2 does.
+const appendAsVersion2 = `SELECT head FROM angz_append_batch(ARRAY[$1::uuid], '{f}', ARRAY[$2], ARRAY[$1::uuid], '{0}', '{1}', '{c}', '{""}', '{""}',
+	'{1}', '{0}', '{7}', '{t/examples.Happened}', ARRAY[NULL::bytea], '{1}', '{"name"}', NULL, NULL, NULL, NULL, NULL)`
+
+func TestStoreOfVersion2IsCounted(t *testing.T) {
+	t.Parallel()
+	uri := ofVersion(t, 2)
+	for range 3 {
+		execute(t, uri, appendAsVersion2, uuid.New(), "order")
+	}
+	execute(t, uri, appendAsVersion2, uuid.New(), "customer")
+	want := []eventstore.Domain{
+		{Name: "customer", Aggregates: 1, Events: 1, Position: 4, At: time.Unix(0, 7).UTC()},
+		{Name: "order", Aggregates: 3, Events: 3, Position: 3, At: time.Unix(0, 7).UTC()},
+	}
+	for range 2 {
+		checkDomains(t, opened(t, uri), want)
+	}
+	execute(t, uri, appendAsVersion2, uuid.New(), "customer")
+	want[0].Aggregates, want[0].Events, want[0].Position = 2, 2, 5
+	checkDomains(t, opened(t, uri), want)
+}
+
+// A call that waits for the log's lock goes on with the functions of the version
+// before when the migration is over, and nobody may wait for it.
+func TestAnAppendThatBeganBeforeTheMigrationIsCounted(t *testing.T) {
+	t.Parallel()
+	uri := ofVersion(t, 2)
+	holder, watcher := connected(t, uri), connected(t, uri)
+	if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_lock(1634625402, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	old, answered := connected(t, uri), make(chan error, 1)
+	go func() {
+		_, err := old.Exec(t.Context(), appendAsVersion2, uuid.New(), "order")
+		answered <- err
+	}()
+	until(t, "the append waits for the log's lock", func() (waits bool) {
+		if err := watcher.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_locks
+			WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+		return waits
+	})
+	if _, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_unlock(1634625402, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	checkDomains(t, opened(t, uri), []eventstore.Domain{{Name: "order", Aggregates: 1, Events: 1, Position: 1, At: time.Unix(0, 7).UTC()}})
+}
+
+// What counts is kept in few rows, so their dead versions would be in the way of all
+// appends while a long transaction keeps them.
+func TestFewAppendsChangeWhatIsCounted(t *testing.T) {
+	t.Parallel()
+	uri := server.Use(t)
+	store, stranger := opened(t, uri), connected(t, uri)
+	versions := func() (all string) {
+		t.Helper()
+		if err := stranger.QueryRow(t.Context(), `SELECT coalesce(string_agg(domain || ctid || xmin, ' '), '') FROM angz_domains`).Scan(&all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	seen := map[string]bool{}
+	for range 9_000 / 300 {
+		if _, err := store.Append(t.Context(), command(newKey("order"), 0, slices.Repeat([]string{"a"}, 300)...)); err != nil {
+			t.Fatal(err)
+		}
+		seen[versions()] = true
+	}
+	if len(seen) != 3 { // none, after 4,096 and after 8,192
+		t.Errorf("30 appends of 9,000 events left %d versions of the counts, want 3", len(seen))
+	}
+	checkDomains(t, store, []eventstore.Domain{{Name: "order", Aggregates: 30, Events: 9_000, Position: 9_000, At: time.Unix(1, 2).UTC()}})
+}
+
+func checkDomains(t *testing.T, store eventstore.Store, want []eventstore.Domain) {
+	t.Helper()
+	domains, err := store.Domains(t.Context())
+	if diff := cmp.Diff(want, domains); err != nil || diff != "" {
+		t.Errorf("Domains: %v (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,19 +25,24 @@ const (
 	newestEvent = ` CROSS JOIN LATERAL (
 		SELECT n.seq, n.position, n.type_url, n.created_at FROM angz_events n WHERE n.domain = s.domain AND n.root = s.root ORDER BY n.seq DESC LIMIT 1) e `
 
-	selectSummary = `SELECT ` + summaryColumns + `, true FROM angz_streams s` + newestEvent + `WHERE s.domain = $1 AND s.root = $2`
+	selectSummary = `SELECT ` + summaryColumns + ` FROM angz_streams s` + newestEvent + `WHERE s.domain = $1 AND s.root = $2`
 
-	selectByRoot = `SELECT ` + summaryColumns + `, true FROM (
+	selectByRoot = `SELECT ` + summaryColumns + ` FROM (
 			SELECT * FROM angz_streams WHERE domain = $1 AND root >= $2 AND root <= $3 ORDER BY root LIMIT $4) s` + newestEvent + `ORDER BY s.root`
 
-	selectByName = `SELECT ` + summaryColumns + `, true FROM (
+	selectByName = `SELECT ` + summaryColumns + ` FROM (
 			SELECT * FROM angz_streams
 			WHERE domain = $1 AND (left(name, 200) COLLATE "C", root) >= ($2 COLLATE "C", $3)
 			ORDER BY left(name, 200) COLLATE "C", root LIMIT $4) s` + newestEvent + `ORDER BY left(s.name, 200) COLLATE "C", s.root`
 
-	// What an aggregate's newest event is shows in the unique index.
-	selectLatest = `SELECT ` + summaryColumns + `, NOT EXISTS (SELECT 1 FROM angz_events f WHERE f.domain = e.domain AND f.root = e.root AND f.seq = e.seq + 1)
-		FROM (SELECT * FROM angz_events WHERE position < $1 ORDER BY position DESC LIMIT $2) e
+	// What an aggregate's newest event is shows in the unique index. The question is put
+	// so that it can only be asked event by event: for NOT EXISTS the planner may read
+	// the whole log once instead.
+	selectLatest = `SELECT ` + summaryColumns + ` FROM (
+			SELECT * FROM angz_events n
+			WHERE n.position < $1 AND n.position >= $2 AND CASE WHEN $3 = '' OR n.domain = $3 THEN
+				(SELECT f.seq FROM angz_events f WHERE f.domain = n.domain AND f.root = n.root AND f.seq = n.seq + 1 LIMIT 1) IS NULL ELSE false END
+			ORDER BY n.position DESC LIMIT $4) e
 		JOIN angz_streams s ON s.domain = e.domain AND s.root = e.root ORDER BY e.position DESC`
 )
 
@@ -74,14 +78,7 @@ func (s *Store) reading(ctx context.Context, read func() error) error {
 	return unavailable(s.again(ctx, read))
 }
 
-// seen is a row of a query of summaryColumns and whether its event is its
-// aggregate's newest.
-type seen struct {
-	eventstore.Summary
-	newest bool
-}
-
-func (s *Store) summaries(ctx context.Context, query string, args ...any) (found []seen, err error) {
+func (s *Store) summaries(ctx context.Context, query string, args ...any) (found []eventstore.Summary, err error) {
 	err = s.reading(ctx, func() error {
 		found = nil
 		rows, err := s.pool.Query(ctx, query, args...)
@@ -91,12 +88,12 @@ func (s *Store) summaries(ctx context.Context, query string, args ...any) (found
 		var domain, name, typeURL string
 		var root pgtype.UUID
 		var seq, position, at int64
-		var snapshot, newest bool
-		_, err = pgx.ForEachRow(rows, []any{&domain, &root, &name, &seq, &position, &typeURL, &at, &snapshot, &newest}, func() error {
-			found = append(found, seen{eventstore.Summary{
+		var snapshot bool
+		_, err = pgx.ForEachRow(rows, []any{&domain, &root, &name, &seq, &position, &typeURL, &at, &snapshot}, func() error {
+			found = append(found, eventstore.Summary{
 				Root: eventstore.Root{Key: book.Key{Domain: domain, Root: root.Bytes}, Name: name},
 				Next: uint32(seq + 1), Position: uint64(position), TypeURL: typeURL, At: time.Unix(0, at).UTC(), Snapshot: snapshot,
-			}, newest})
+			})
 			return nil
 		})
 		return err
@@ -113,7 +110,7 @@ func (s *Store) Summary(ctx context.Context, key book.Key) (eventstore.Summary, 
 	if len(found) == 0 {
 		return eventstore.Summary{}, nil
 	}
-	return found[0].Summary, nil
+	return found[0], nil
 }
 
 // Summaries returns aggregates in order; see eventstore.Survey. One more is read
@@ -135,14 +132,14 @@ func (s *Store) Summaries(ctx context.Context, query eventstore.SummaryQuery) ([
 		if !query.ByRoot && !query.Has(row.Name) {
 			break // from the prefix on, those that begin with it come first
 		}
-		if found = append(found, row.Summary); len(found) == query.Limit {
+		if found = append(found, row); len(found) == query.Limit {
 			break
 		}
 	}
 	return found, nil
 }
 
-func (s *Store) byRoot(ctx context.Context, query eventstore.SummaryQuery) ([]seen, error) {
+func (s *Store) byRoot(ctx context.Context, query eventstore.SummaryQuery) ([]eventstore.Summary, error) {
 	lowest, highest, ok := eventstore.RootRange(query.Prefix)
 	if !ok {
 		return nil, nil
@@ -153,7 +150,7 @@ func (s *Store) byRoot(ctx context.Context, query eventstore.SummaryQuery) ([]se
 	return s.summaries(ctx, selectByRoot, query.Domain, pgtype.UUID{Bytes: lowest, Valid: true}, pgtype.UUID{Bytes: highest, Valid: true}, int64(query.Limit)+1)
 }
 
-func (s *Store) byName(ctx context.Context, query eventstore.SummaryQuery) ([]seen, error) {
+func (s *Store) byName(ctx context.Context, query eventstore.SummaryQuery) ([]eventstore.Summary, error) {
 	name, root := query.Prefix, uuid.Nil
 	if query.After != nil {
 		name, root = eventstore.NameKey(query.After.Name), query.After.Key.Root
@@ -161,38 +158,20 @@ func (s *Store) byName(ctx context.Context, query eventstore.SummaryQuery) ([]se
 	return s.summaries(ctx, selectByName, query.Domain, name, pgtype.UUID{Bytes: root, Valid: true}, int64(query.Limit)+1)
 }
 
-// Latest walks the log backwards; see eventstore.Survey. It takes growing steps, so
-// that a page that is soon full does not read everything it might have.
+// Latest walks the log backwards; see eventstore.Survey. Positions have no holes, so
+// that what it looks at ends is known before.
 func (s *Store) Latest(ctx context.Context, query eventstore.LatestQuery) (found []eventstore.Summary, next uint64, err error) {
-	next = min(query.Before, math.MaxInt64)
-	for left, step := query.Look, 2*query.Limit; left > 0; step *= 4 {
-		step = min(step, left)
-		rows, err := s.summaries(ctx, selectLatest, int64(next), int64(step))
-		if err != nil {
-			return nil, 0, fmt.Errorf("list the latest aggregates: %w", err)
-		}
-		for _, row := range rows {
-			next = row.Position
-			if !row.newest || query.Domain != "" && row.Key.Domain != query.Domain {
-				continue
-			}
-			if found = append(found, row.Summary); len(found) == query.Limit {
-				return found, afterLast(next), nil
-			}
-		}
-		if len(rows) < step {
-			return found, 0, nil
-		}
-		left -= step
+	before := min(query.Before, s.Head()+1)
+	next = max(before, uint64(query.Look)+1) - uint64(query.Look)
+	found, err = s.summaries(ctx, selectLatest, int64(before), int64(next), query.Domain, int64(query.Limit))
+	if err != nil {
+		return nil, 0, fmt.Errorf("list the latest aggregates: %w", err)
 	}
-	return found, afterLast(next), nil
-}
-
-// afterLast is where the next page begins below a position, 0 when nothing is
-// there.
-func afterLast(position uint64) uint64 {
-	if position == 1 {
-		return 0
+	if len(found) == query.Limit {
+		next = found[len(found)-1].Position
 	}
-	return position
+	if next <= 1 {
+		next = 0
+	}
+	return found, next, nil
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,46 @@ func checkOldContents(t *testing.T, s *Store) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("contents (-want +got):\n%s", diff)
+	}
+}
+
+func TestFileOfVersion2IsCounted(t *testing.T) {
+	t.Parallel()
+	path := oldFile(t)
+	c, err := connect(t.Context(), (&file{path: path}).uri(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := append(slices.Clone(migrations[0]), `PRAGMA user_version = 2`,
+		`INSERT INTO streams VALUES (8, 'order', x'08', ''), (9, 'customer', x'09', 'alice')`,
+		`INSERT INTO events SELECT 3, 8, 0, 0, 1, created_at, x'08', 'c', '', 't/Made', NULL, NULL FROM events WHERE position = 1`,
+		`INSERT INTO events SELECT 4, 9, 0, 0, 1, created_at, x'09', 'c', '', 't/Made', NULL, NULL FROM events WHERE position = 1`,
+		`INSERT INTO events SELECT 5, 7, 2, 0, 1, created_at, x'0a', 'c', '', 't/Sent', NULL, NULL FROM events WHERE position = 1`)
+	for _, statement := range more {
+		if _, err := c.exec(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	want := []eventstore.Domain{
+		{Name: "customer", Aggregates: 1, Events: 1, Position: 4, At: oldMoment},
+		{Name: "order", Aggregates: 2, Events: 4, Position: 5, At: oldMoment},
+	}
+	for range 2 {
+		s := opened(t, path)
+		domains, err := s.Domains(t.Context())
+		if diff := cmp.Diff(want, domains); err != nil || diff != "" {
+			t.Errorf("Domains: %v (-want +got):\n%s", err, diff)
+		}
+		found, err := s.Summaries(t.Context(), eventstore.SummaryQuery{Domain: "order", Prefix: "order", Limit: 9})
+		if err != nil || len(found) != 1 || found[0].Key != oldKey || found[0].Next != 3 {
+			t.Errorf("by name there is %+v, %v", found, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

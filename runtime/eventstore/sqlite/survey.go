@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"math"
 
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
@@ -37,11 +36,13 @@ const (
 	selectNames     = `SELECT ` + summaryColumns + ` FROM streams s INDEXED BY streams_name` + newestEvent + `
 		WHERE s.domain = ? `
 
-	// What an aggregate's newest event is shows in the unique index. The columns
-	// stand before the payload in their rows, so no large event is read.
-	selectLatest = `SELECT ` + summaryColumns + `, NOT EXISTS (SELECT 1 FROM events f WHERE f.stream = e.stream AND f.seq = e.seq + 1)
-		FROM events e CROSS JOIN streams s ON s.id = e.stream
-		WHERE e.position < ? ORDER BY e.position DESC LIMIT ?`
+	// What an aggregate's newest event is shows in the unique index, which is asked
+	// before the aggregate is looked up. The columns stand before the payload in their
+	// rows, so no large event is read.
+	selectLatest = `SELECT ` + summaryColumns + ` FROM events e CROSS JOIN streams s ON s.id = e.stream
+		WHERE e.position < ? AND e.position >= ? AND (? = '' OR s.domain = ?)
+			AND NOT EXISTS (SELECT 1 FROM events f WHERE f.stream = e.stream AND f.seq = e.seq + 1)
+		ORDER BY e.position DESC LIMIT ?`
 )
 
 // Domains lists the domains; see eventstore.Survey.
@@ -135,26 +136,24 @@ func (s *Store) byName(ctx context.Context, query eventstore.SummaryQuery, take 
 	})
 }
 
-// Latest walks the log backwards; see eventstore.Survey.
+// Latest walks the log backwards; see eventstore.Survey. Positions have no holes, so
+// that what it looks at ends is known before.
 func (s *Store) Latest(ctx context.Context, query eventstore.LatestQuery) (found []eventstore.Summary, next uint64, err error) {
-	before, looked := min(query.Before, math.MaxInt64), 0
+	before := min(query.Before, s.Head()+1)
+	next = max(before, uint64(query.Look)+1) - uint64(query.Look)
 	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		return c.query(ctx, selectLatest, func(row []driver.Value) error {
-			summary := summaryOf(row)
-			looked, next = looked+1, summary.Position
-			if integer(row[8]) == 0 || query.Domain != "" && summary.Key.Domain != query.Domain {
-				return nil
-			}
-			if found = append(found, summary); len(found) >= query.Limit {
-				return errStop
-			}
+			found = append(found, summaryOf(row))
 			return nil
-		}, int64(before), int64(query.Look))
+		}, int64(before), int64(next), query.Domain, query.Domain, int64(query.Limit))
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("list the latest aggregates: %w", err)
 	}
-	if next == 1 || looked < query.Look && len(found) < query.Limit {
+	if len(found) == query.Limit {
+		next = found[len(found)-1].Position
+	}
+	if next <= 1 {
 		next = 0
 	}
 	return found, next, nil

@@ -99,6 +99,29 @@ var severalHandles = map[string]func(*testing.T, Driver){
 		}
 	},
 
+	"domains are counted exactly whoever appends": func(t *testing.T, driver Driver) {
+		a, b := twoHandles(t, driver)
+		const writers, commands = 8, 25
+		var callers errgroup.Group
+		for i := range writers {
+			callers.Go(func() error {
+				key := newKey([]string{"order", "customer"}[i/2%2])
+				for next := range uint32(commands) {
+					if _, err := []eventstore.Store{a, b}[i%2].Append(t.Context(), command(key, 3*next, "1", "2", "3")); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err := callers.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		want := counted(got(wholeLog(t.Context(), a, 500))(t))
+		same(t, "Domains", want, got(a.Domains(t.Context()))(t))
+		same(t, "Domains", want, got(b.Domains(t.Context()))(t))
+	},
+
 	"slices go from one process to the other": func(t *testing.T, driver Driver) {
 		a, b := twoHandles(t, driver)
 		first, second := joining("saga", 2), joining("saga", 2)

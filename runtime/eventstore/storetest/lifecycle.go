@@ -124,6 +124,13 @@ func everyCall(store eventstore.Store, key book.Key) map[string]func(context.Con
 			_, err := store.ByCorrelation(ctx, "c", 0, 1)
 			return err
 		},
+		"Domains":   func(ctx context.Context) error { _, err := store.Domains(ctx); return err },
+		"Summary":   func(ctx context.Context) error { _, err := store.Summary(ctx, key); return err },
+		"Summaries": func(ctx context.Context) error { return summariesFail(ctx, store, key.Domain) },
+		"Latest": func(ctx context.Context) error {
+			_, _, err := store.Latest(ctx, eventstore.LatestQuery{Before: 2, Look: 1, Limit: 1})
+			return err
+		},
 		"Roots":   func(ctx context.Context) error { _, err := store.Roots(ctx, book.Key{}, 1); return err },
 		"Share":   func(ctx context.Context) error { _, err := store.Share(ctx, joining("name", 2)); return err },
 		"Advance": func(ctx context.Context) error { return store.Advance(ctx, eventstore.Advance{Name: "name"}) },
@@ -142,6 +149,16 @@ func everyCall(store eventstore.Store, key book.Key) map[string]func(context.Con
 	}
 }
 
+// summariesFail returns the errors of both orders.
+func summariesFail(ctx context.Context, store eventstore.Survey, domain string) error {
+	_, byName := store.Summaries(ctx, eventstore.SummaryQuery{Domain: domain, Limit: 1})
+	_, byRoot := store.Summaries(ctx, eventstore.SummaryQuery{Domain: domain, ByRoot: true, Limit: 1})
+	if byName == nil || byRoot == nil {
+		return fmt.Errorf("only one order fails: by name %v, by root %v", byName, byRoot) //nolint:errorlint // neither is to be found in it
+	}
+	return byName
+}
+
 // contents is everything that can be read of a store.
 type contents struct {
 	Epoch     uuid.UUID
@@ -149,6 +166,9 @@ type contents struct {
 	Log       []eventstore.Event
 	Roots     []eventstore.Root
 	Infos     []eventstore.Info
+	Domains   []eventstore.Domain
+	Named     []eventstore.Summary
+	Latest    []eventstore.Summary
 	Positions []eventstore.Position
 	Parked    []eventstore.Parked
 }
@@ -161,6 +181,11 @@ func contentsOf(t *testing.T, store eventstore.Store) contents {
 		Roots:     got(store.Roots(t.Context(), book.Key{}, 100))(t),
 		Positions: got(store.Positions(t.Context()))(t),
 		Parked:    parkedIn(t, store, ""),
+		Domains:   got(store.Domains(t.Context()))(t),
+		Latest:    latest(t, store, eventstore.LatestQuery{Before: store.Head() + 1, Look: 100, Limit: 100}),
+	}
+	for _, domain := range all.Domains {
+		all.Named = append(all.Named, paged(t, store, eventstore.SummaryQuery{Domain: domain.Name, Limit: 100})...)
 	}
 	for i := range all.Positions {
 		// A lease need not outlive a Close.

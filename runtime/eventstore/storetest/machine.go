@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func behavesLikeModel(t *testing.T, driver Driver) {
 		defer func() { m.stop(rt) }()
 		actions := map[string]func(*rapid.T){
 			"append": m.append, "append more": m.append, "save snapshot": m.saveSnapshot, "read aggregate": m.readAggregate,
-			"read log": m.readLog, "read index": m.readIndex, "share": m.share, "share more": m.share, "advance": m.advance, "decide": m.decide,
+			"read log": m.readLog, "survey": m.survey, "read index": m.readIndex, "share": m.share, "share more": m.share, "advance": m.advance, "decide": m.decide,
 			"read subscriptions": m.readSubscriptions, "read parked": m.readParked,
 		}
 		if driver.Durable {
@@ -194,6 +195,36 @@ func (m *machine) readIndex(rt *rapid.T) {
 		start = roots[from-1].Key
 	}
 	same(rt, "Roots", roots[from:min(from+limit, len(roots))], got(m.store.Roots(m.ctx, start, limit))(rt))
+}
+
+func (m *machine) survey(rt *rapid.T) {
+	same(rt, "Domains", counted(m.model.events), got(m.store.Domains(m.ctx))(rt))
+	key := m.key(rt)
+	same(rt, "Summary", m.model.summary(key), got(m.store.Summary(m.ctx, key))(rt))
+
+	limit := rapid.IntRange(1, 5).Draw(rt, "limit")
+	query := eventstore.SummaryQuery{Domain: key.Domain, ByRoot: rapid.Bool().Draw(rt, "by root"), Limit: limit}
+	order := byRoot
+	if !query.ByRoot {
+		order, query.Prefix = byName, rapid.SampledFrom([]string{"", "a", "bo", "x"}).Draw(rt, "prefix")
+	}
+	page := m.model.summaries(func(s eventstore.Summary) bool {
+		return s.Key.Domain == key.Domain && (query.ByRoot || query.Has(s.Name))
+	})
+	slices.SortFunc(page, order)
+	if from := rapid.IntRange(0, len(page)).Draw(rt, "from"); from > 0 {
+		query.After, page = &page[from-1].Root, page[from:]
+	}
+	same(rt, "Summaries", page[:min(limit, len(page))], got(m.store.Summaries(m.ctx, query))(rt))
+
+	before := rapid.Uint64Range(0, uint64(len(m.model.events))+1).Draw(rt, "before")
+	newest := m.model.summaries(func(s eventstore.Summary) bool { return s.Position < before })
+	slices.SortFunc(newest, func(a, b eventstore.Summary) int { return cmp.Compare(b.Position, a.Position) })
+	found, next, err := m.store.Latest(m.ctx, eventstore.LatestQuery{Before: before, Look: len(m.model.events) + 1, Limit: limit})
+	same(rt, "Latest", newest[:min(limit, len(newest))], got(found, err)(rt))
+	if len(found) < limit && next != 0 {
+		rt.Fatalf("Latest goes on at %d where there is nothing", next)
+	}
 }
 
 // sliceCounts says how many slices the subscriptions have.

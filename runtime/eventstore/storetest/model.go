@@ -92,6 +92,26 @@ func (m *model) roots() []eventstore.Root {
 	return roots
 }
 
+func (m *model) summary(key book.Key) eventstore.Summary {
+	all := m.of(key)
+	if len(all) == 0 {
+		return eventstore.Summary{}
+	}
+	summary := summaryOf(all, m.names[key])
+	_, summary.Snapshot = m.snapshots[key]
+	return summary
+}
+
+// summaries returns the aggregates that a condition holds for.
+func (m *model) summaries(condition func(eventstore.Summary) bool) (found []eventstore.Summary) {
+	for _, root := range m.roots() {
+		if summary := m.summary(root.Key); condition(summary) {
+			found = append(found, summary)
+		}
+	}
+	return found
+}
+
 // place returns what is parked of a subscription.
 func (m *model) place(subscription string) map[uint64]eventstore.Parked {
 	if m.parked[subscription] == nil {

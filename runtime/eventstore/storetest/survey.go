@@ -32,6 +32,22 @@ func summaryOf(events []eventstore.Event, name string) eventstore.Summary {
 	}
 }
 
+// counted returns the domains of a whole log.
+func counted(log []eventstore.Event) (domains []eventstore.Domain) {
+	for _, event := range log {
+		at, found := slices.BinarySearchFunc(domains, event.Key.Domain, func(d eventstore.Domain, name string) int { return cmp.Compare(d.Name, name) })
+		if !found {
+			domains = slices.Insert(domains, at, eventstore.Domain{Name: event.Key.Domain})
+		}
+		d := &domains[at]
+		if event.Sequence == 0 {
+			d.Aggregates++
+		}
+		d.Events, d.Position, d.At = d.Events+1, event.Position, event.CreatedAt
+	}
+	return domains
+}
+
 // byName orders as the contract does.
 func byName(a, b eventstore.Summary) int {
 	return cmp.Or(cmp.Compare(eventstore.NameKey(a.Name), eventstore.NameKey(b.Name)), slices.Compare(a.Key.Root[:], b.Key.Root[:]))
@@ -128,6 +144,45 @@ var surveys = map[string]func(*testing.T, eventstore.Store){
 			}
 			want.Position, want.At = domain.Position, newest.CreatedAt
 			same(t, "Domains", want, domain)
+		}
+	},
+
+	"counts are exact at every length of the log": func(t *testing.T, store eventstore.Store) {
+		domains := []string{"order", "customer", "Order", "ordér", "order-item"}
+		payloads := slices.Repeat([]string{"a"}, 700) // no power of two, so that counts begin and end within commands
+		var log []eventstore.Event
+		for i := range 15 {
+			first, second := newKey(domains[i%len(domains)]), newKey(domains[i*i%len(domains)])
+			refused := command(first, 1, "x")
+			requests := []eventstore.Append{command(first, 0, payloads[:1+i*49]...), refused, command(second, 0, "a")}
+			for j, result := range store.AppendAll(t.Context(), requests) {
+				if (result.Err != nil) != (j == 1 && i > 0) {
+					t.Fatalf("append %d of round %d: %v", j, i, result.Err)
+				}
+				if result.Err == nil {
+					log = append(log, stored(requests[j], result.Last+1-uint64(len(requests[j].Events)))...)
+				}
+			}
+			slices.SortFunc(log, func(a, b eventstore.Event) int { return cmp.Compare(a.Position, b.Position) })
+			same(t, fmt.Sprintf("Domains after %d events", len(log)), counted(log), got(store.Domains(t.Context()))(t))
+		}
+	},
+
+	"the first name of an aggregate is the one it is found by": func(t *testing.T, store eventstore.Store) {
+		key := newKey("order")
+		events := must(t, store, command(key, 0, "a"))
+		other := named(t, store, "order", "milk", uuid.New())
+		same(t, "without a name", []eventstore.Summary{summaryOf(events, ""), other}, paged(t, store, eventstore.SummaryQuery{Domain: "order", Limit: 1}))
+		for next, name := range []string{1: "tea", 2: "a later name"} {
+			if name == "" {
+				continue
+			}
+			request := command(key, uint32(next), "b")
+			request.Name = name
+			want := summaryOf(must(t, store, request), "tea")
+			same(t, "with a name", []eventstore.Summary{other, want}, paged(t, store, eventstore.SummaryQuery{Domain: "order", Limit: 1}))
+			same(t, "by its name", []eventstore.Summary{want}, paged(t, store, eventstore.SummaryQuery{Domain: "order", Prefix: "te", Limit: 1}))
+			same(t, "by another", []eventstore.Summary(nil), paged(t, store, eventstore.SummaryQuery{Domain: "order", Prefix: "a", Limit: 1}))
 		}
 	},
 
