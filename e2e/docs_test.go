@@ -60,6 +60,7 @@ var outcomes = []outcome{
 	{lines: `angz send customer alice@example.com CreateCustomer.*`, code: 1, says: `already exists`},
 	{lines: `angz send order order-1 CreateOrder --file.*`, code: 1, says: `exists`, before: `echo '{"customer_id": "x"}' >order.json`},
 	{lines: `jq .*CreateOrder -`, code: 1, says: `exists`, before: `echo '{"command": {"customer_id": "x"}}' >request.json`},
+	{lines: `angz events .*--follow`, runs: true, says: `OrderCreated`},
 	{lines: `angz events --correlation.*`, says: ``},
 	{lines: `angz dlq show .*\| jq.*`, says: `dead letter|not found|NOT_FOUND`}, // the exit code is jq's
 	{lines: `angz dlq (show|retry|skip) .* (17|4711).*`, code: 1, says: `no .*dead letter|not found|NOT_FOUND`},

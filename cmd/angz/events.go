@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/angz-dev/angz/inspect"
-	"github.com/angz-dev/angz/runtime/payload"
 )
 
 // eventsOptions are the flags of "angz events".
@@ -20,6 +19,7 @@ type eventsOptions struct {
 	from, to    uint32
 	at          string
 	correlation string
+	follow      bool
 }
 
 func newEventsCommand(s streams) *cobra.Command {
@@ -33,6 +33,7 @@ func newEventsCommand(s streams) *cobra.Command {
 		Example: "  angz events customer alice@example.com\n" +
 			"  angz events order order-1 --from 3 --to 5\n" +
 			"  angz events order order-1 --at 2026-01-31T12:00:00Z\n" +
+			"  angz events order order-1 --follow\n" +
 			"  angz events --correlation 382b20ee-b5ef-5c15-9046-278e030912f8\n" +
 			"  angz events order order-1 --output json | jq .payload",
 		Args: between(0, "DOMAIN", "ID"),
@@ -45,6 +46,7 @@ func newEventsCommand(s streams) *cobra.Command {
 	flags.Uint32Var(&o.to, "to", 0, "number of the last event (default: the newest)")
 	flags.StringVar(&o.at, "at", "", "only what had happened by this time, such as 2026-01-31T12:00:00Z or 15m (ago)")
 	flags.StringVar(&o.correlation, "correlation", "", "only events of this correlation id")
+	flags.BoolVarP(&o.follow, "follow", "f", false, "go on with every event as it is stored, until Ctrl-C")
 	return cmd
 }
 
@@ -53,27 +55,34 @@ func (o *eventsOptions) run(cmd *cobra.Command, s streams, args []string) error 
 	if err != nil {
 		return err
 	}
-	conn, err := o.connection.dial(s)
+	system, err := o.connection.ask(cmd.Context(), s)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	types := payload.FromReflection(cmd.Context(), conn)
-	defer types.Close()
-
+	defer system.close()
+	head := uint64(0) // of the log, before anything is read
+	if o.follow {
+		if _, head, err = system.Domains(cmd.Context()); err != nil {
+			return system.explain(err)
+		}
+	}
 	printer := newEventPrinter(s, o.output, len(args) == 0)
-	for event, err := range inspect.New(conn, types).Events(cmd.Context(), request) {
+	for event, err := range system.Events(cmd.Context(), request) {
 		if err != nil {
-			return errors.Join(printer.Flush(), explain(err, conn.Address()))
+			return errors.Join(printer.Flush(), system.explain(err))
 		}
 		if err := printer.print(event); err != nil {
 			return err
 		}
+		head = max(head, event.Position)
 	}
 	if printer.printed == 0 {
 		fmt.Fprintln(s.err, nothingFound(request))
 	}
-	return printer.Flush()
+	if err := printer.Flush(); err != nil || !o.follow {
+		return err
+	}
+	return followInto(cmd.Context(), s, system, inspect.TailRequest{After: head, Domain: request.Domain, ID: request.ID, CorrelationID: request.CorrelationID}, printer)
 }
 
 func (o *eventsOptions) request(cmd *cobra.Command, args []string) (inspect.EventsRequest, error) {
@@ -85,6 +94,9 @@ func (o *eventsOptions) request(cmd *cobra.Command, args []string) (inspect.Even
 		return request, usagef("found %d of DOMAIN and ID, expected both\nusage: %s", len(args), cmd.UseLine())
 	case o.correlation == "":
 		return request, usagef("DOMAIN and ID are missing; name an aggregate, or a correlation with --correlation\nusage: %s", cmd.UseLine())
+	}
+	if o.follow && (cmd.Flags().Changed("to") || o.at != "") {
+		return request, usagef("found --follow together with --to or --at, which end before now; expected one of them")
 	}
 	if cmd.Flags().Changed("to") {
 		if o.to < o.from {
