@@ -40,7 +40,11 @@ type archive struct {
 // open opens the archive and says on standard error which it is. With create a
 // store that is not there is made.
 func (a *archived) open(ctx context.Context, s streams, create bool) (*archive, error) {
+	if err := a.connection.resolve(s); err != nil {
+		return nil, err
+	}
 	if a.connection.address != "" {
+		a.connection.context = "" // it is resolved
 		return a.dial(ctx, s, "using the system at "+a.connection.address)
 	}
 	dir, err := a.project.folder()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -56,12 +57,26 @@ func (c completer) completeAll(cmd *cobra.Command) {
 
 // byFlag are the flags whose values are names, by what they are called.
 func (c completer) byFlag() map[string]finder {
-	return map[string]finder{"domain": c.domains, "aggregate": c.aggregateOfFlag, "name": c.components}
+	return map[string]finder{"context": c.contexts, "domain": c.domains, "aggregate": c.aggregateOfFlag, "name": c.components}
 }
 
 // byWord are the words of usage lines that stand for names.
 func (c completer) byWord() map[string]finder {
 	return map[string]finder{"DOMAIN": c.domains, "ID": c.ids, "TYPE": c.types, "COMPONENT": c.deadLetterComponents, "NAME": c.components, "COMMAND": c.commands}
+}
+
+// contexts offers the names of systems.
+func (c completer) contexts(_ context.Context, _ *cobra.Command, _ []string, prefix string) (names []cobra.Completion) {
+	known, err := readContexts(c.s)
+	if err != nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(known.Systems)) {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name+"\t"+known.Systems[name].Address)
+		}
+	}
+	return names
 }
 
 // arguments completes the next word by what the usage line calls it.
@@ -210,7 +225,7 @@ func (c completer) dial(cmd *cobra.Command) (*transport.Client, error) {
 		}
 		return ""
 	}
-	return (&connection{address: text("address"), ca: text("ca"), cert: text("cert"), key: text("key")}).dial(c.s)
+	return (&connection{address: text("address"), context: text("context"), ca: text("ca"), cert: text("cert"), key: text("key")}).dial(c.s)
 }
 
 // components offers the services that a role of angz serve may be asked for, or

@@ -32,12 +32,15 @@ const tokenVariable = "ANGZARR_TOKEN"
 // connection holds the flags of commands that talk to a running system.
 type connection struct {
 	address       string
+	context       string // a name for all of this
 	ca, cert, key string // files, for https addresses
+	token         string // of a context; empty for that of the variable
 }
 
 func (c *connection) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.address, "address", "",
 		"where angz answers: host:port, http://, https:// or a socket path (default: the project's running angz dev, the gateway of angz.yaml, or localhost:1316)")
+	cmd.Flags().StringVar(&c.context, "context", "", "the system of this name, see \"angz context\" (default: "+contextVariable+", then the one in use)")
 	cmd.Flags().StringVar(&c.ca, "ca", "", "the authorities that vouch for it, with https:// (default: transport.tls.ca of angz.yaml, else the system's); a token is taken from "+tokenVariable)
 	cmd.Flags().StringVar(&c.cert, "cert", "", "the certificate that shows who you are, if it asks")
 	cmd.Flags().StringVar(&c.key, "key", "", "the certificate's key")
@@ -46,6 +49,9 @@ func (c *connection) register(cmd *cobra.Command) {
 // dial connects to the system the flags and the configuration name. It does not
 // wait for it.
 func (c *connection) dial(s streams) (*transport.Client, error) {
+	if err := c.resolve(s); err != nil {
+		return nil, err
+	}
 	address, ca := c.address, c.ca
 	if address == "" {
 		loaded, err := around(s)
@@ -63,7 +69,10 @@ func (c *connection) dial(s streams) (*transport.Client, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	token, _ := s.lookup(tokenVariable)
+	token, set := s.lookup(tokenVariable)
+	if !set {
+		token = c.token
+	}
 	client, err := transport.Dial(address, transport.DialOptions{Name: serverName, ReadyWait: readyWait, TLS: secure, Token: token})
 	if err != nil {
 		return nil, usagef("--address: %w", err)

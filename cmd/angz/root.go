@@ -100,6 +100,7 @@ func newRootCommand(s streams) *cobra.Command {
 		newTopologyCommand(s),
 		newTUICommand(s),
 		newDeadLettersCommand(s),
+		newContextCommand(s),
 		newExportCommand(s),
 		newImportCommand(s),
 		newMigrateCommand(s),

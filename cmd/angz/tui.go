@@ -60,12 +60,23 @@ func (o *tuiOptions) run(ctx context.Context, s streams) error {
 	defer system.close()
 	err = tui.Run(ctx, tui.Options{
 		System: system, Forms: &forms{system: system, s: s}, Name: system.conn.Address(), ReadOnly: o.readOnly, Keys: keys, Explain: system.explain,
+		By: variable(s.environ, "USER"), Flags: o.connection.given(),
 		Input: s.in, Output: s.out, Environ: s.environ,
 	})
 	if err != nil && strings.HasPrefix(err.Error(), "keys: ") {
 		return usagef("--bind: %s", strings.TrimPrefix(err.Error(), "keys: "))
 	}
 	return err
+}
+
+// given returns the flags that somebody set, as they are written in a command line.
+func (c *connection) given() (flags []string) {
+	for _, flag := range [][2]string{{"--address", c.address}, {"--ca", c.ca}, {"--cert", c.cert}, {"--key", c.key}} {
+		if flag[1] != "" {
+			flags = append(flags, flag[0], flag[1])
+		}
+	}
+	return flags
 }
 
 func keysOf(words []string) (map[string][]string, error) {
