@@ -75,6 +75,44 @@ func TestProductionWithoutFaults(t *testing.T) {
 	if text := load.failures.String(); text != "" {
 		t.Errorf("clients were told: %s", text)
 	}
+	p.seesEverything()
+}
+
+// seesEverything asks through a gateway what people ask, of processes that share a
+// log and know different services.
+func (p *plant) seesEverything() {
+	p.t.Helper()
+	address := fmt.Sprintf("localhost:%d", p.of("gateway")[0].port)
+	sees := func(words []string, wanted ...string) string {
+		p.t.Helper()
+		out, said, code := cli(p.t.TempDir(), append(words, "--address", address)...)
+		if code != 0 {
+			p.t.Errorf("angz %s: exit code %d\n%s%s", strings.Join(words, " "), code, out, said)
+		}
+		for _, word := range wanted {
+			if !strings.Contains(out, word) {
+				p.t.Errorf("angz %s does not show %s:\n%s", strings.Join(words, " "), word, clip(out))
+			}
+		}
+		return out
+	}
+	sees([]string{"domains"}, "source", "target")
+	sees([]string{"roots"}, "calm-")
+	sees([]string{"roots", "source", "calm-0"}, "calm-0")
+	sees([]string{"projections"}, "projector/", "saga/")
+	sees([]string{"topology", "--output", "json"}, "source", "postgres", "amqp", `"to":["target"]`)
+	last := sees([]string{"tail", "source", "calm-0", "--last", "10000", "--once", "--output", "json"}, "correlation_id")
+	lines := strings.Split(strings.TrimSpace(last), "\n")
+	var event struct {
+		Correlation string `json:"correlation_id"`
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &event); err != nil {
+		p.t.Fatal(err)
+	}
+	sees([]string{"trace", event.Correlation}, "source calm-0", "→ target")
+	if _, said, code := cli(p.t.TempDir(), "state", "source", "calm-0", "--address", address); code != 1 || !strings.Contains(said, "does not offer Replay") {
+		p.t.Errorf("angz state: exit code %d\n%s", code, said)
+	}
 }
 
 // TestKillMinusNineOfAnyRoleLosesAndDoublesNothing kills every process in turn at
