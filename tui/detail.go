@@ -25,8 +25,24 @@ type detail struct {
 	top     int
 	rows    int
 	length  int
-	noState map[string]string // domains whose services cannot replay, and what they say
+	noState map[string]string // aggregates whose state nobody knows, and why
+	drawn   drawing
 }
+
+// drawing is what was drawn last: laying out a payload takes longer than a screen
+// should.
+type drawing struct {
+	event  *inspect.Event
+	states *statesMsg
+	marked *inspect.Event
+	whole  bool
+	ago    string
+	width  int
+	body   []string
+}
+
+// whose names an event's aggregate.
+func whose(event *inspect.Event) string { return event.Domain + " " + event.Root }
 
 func (d *detail) clear() { d.event, d.states, d.top = nil, nil, 0 }
 
@@ -43,7 +59,7 @@ func (d *detail) show(event inspect.Event) tea.Cmd {
 func (d *detail) again() tea.Cmd {
 	d.number++
 	number := d.number
-	if d.event == nil || d.noState[d.event.Domain] != "" {
+	if d.event == nil || d.noState[whose(d.event)] != "" {
 		return nil
 	}
 	return tea.Tick(pause, func(time.Time) tea.Msg { return lookMsg{number} })
@@ -54,18 +70,18 @@ func (d *detail) ask(message lookMsg) tea.Cmd {
 	if message.number != d.number || d.event == nil {
 		return nil
 	}
-	return d.m.states(d.number, d.event.Domain, d.event.Name(), d.event.Sequence, d.earlier())
+	return d.m.states(d.number, d.event.Domain, d.event.Name(), d.event.Sequence, d.earlierThan(*d.event))
 }
 
-// earlier returns the number of the event to compare with.
-func (d *detail) earlier() *uint32 {
-	if d.marked != nil && d.marked.Root == d.event.Root && d.marked.Domain == d.event.Domain {
+// earlierThan returns the number of the event to compare one with; nil for none.
+func (d *detail) earlierThan(event inspect.Event) *uint32 {
+	if d.marked != nil && d.marked.Root == event.Root && d.marked.Domain == event.Domain {
 		return &d.marked.Sequence
 	}
-	if d.event.Sequence == 0 {
+	if event.Sequence == 0 {
 		return nil
 	}
-	number := d.event.Sequence - 1
+	number := event.Sequence - 1
 	return &number
 }
 
@@ -78,7 +94,7 @@ func (d *detail) take(message statesMsg) {
 		if d.noState == nil {
 			d.noState = map[string]string{}
 		}
-		d.noState[d.event.Domain] = status.Convert(message.err).Message()
+		d.noState[whose(d.event)] = status.Convert(message.err).Message()
 	}
 }
 
@@ -94,33 +110,38 @@ func (d *detail) lines(width, height int, active bool) []string {
 	if d.event == nil {
 		return column([]string{styles.heading("event", width, active)}, width, height)
 	}
-	event := d.event
-	lines := []string{styles.heading(fmt.Sprintf("%s %d", clean(event.ShortType()), event.Sequence), width, active)}
-	var body []string
-	body = append(body, styles.faint.Render(clean(event.Type)))
-	if !event.CreatedAt.IsZero() {
-		body = append(body, styles.faint.Render(event.CreatedAt.Local().Format("2006-01-02 15:04:05.000")+" · "+ago(event.CreatedAt, d.m.now())))
+	want := drawing{event: d.event, states: d.states, marked: d.marked, whole: d.whole, ago: ago(d.event.CreatedAt, d.m.now()), width: width}
+	if have := d.drawn; have.event != want.event || have.states != want.states || have.marked != want.marked || have.whole != want.whole || have.ago != want.ago || have.width != want.width {
+		want.body = append(d.eventLines(want), d.stateLines(width)...)
+		d.drawn = want
 	}
-	body = append(body, styles.faint.Render(clean(event.Domain+" "+event.Name())), styles.faint.Render("corr "+clean(event.CorrelationID)), "")
-	if !event.Decoded {
-		body = append(body, styles.warn.Render("the type is not known here: raw bytes"))
-	}
-	for _, line := range pretty(event.Payload) {
-		body = append(body, styles.colored(line))
-	}
-	body = append(body, "")
-	body = append(body, d.stateLines(width)...)
+	body := d.drawn.body
 	d.rows, d.length = height-1, len(body)
 	d.top = max(0, min(d.top, d.length-d.rows))
-	return column(append(lines, body[d.top:]...), width, height)
+	lines := []string{styles.heading(fmt.Sprintf("%s %d", clean(d.event.ShortType()), d.event.Sequence), width, active)}
+	return column(append(lines, body[d.top:min(d.length, d.top+d.rows)]...), width, height)
+}
+
+// eventLines tells everything about the event itself.
+func (d *detail) eventLines(want drawing) (lines []string) {
+	styles, event := d.m.styles, d.event
+	lines = append(lines, styles.faint.Render(clean(event.Type)))
+	if !event.CreatedAt.IsZero() {
+		lines = append(lines, styles.faint.Render(event.CreatedAt.Local().Format("2006-01-02 15:04:05.000")+" · "+want.ago))
+	}
+	lines = append(lines, styles.faint.Render(clean(event.Domain+" "+event.Name())), styles.faint.Render("corr "+clean(event.CorrelationID)), "")
+	if !event.Decoded {
+		lines = append(lines, painted(styles.warn, "the type is not known here: raw bytes", want.width)...)
+	}
+	return append(append(lines, styles.block(event.Payload, want.width)...), "")
 }
 
 // stateLines tells what the event changed, or the whole state.
 func (d *detail) stateLines(width int) []string {
 	styles := d.m.styles
 	switch {
-	case d.noState[d.event.Domain] != "":
-		return painted(styles.faint, "no state: "+clean(d.noState[d.event.Domain]), width)
+	case d.noState[whose(d.event)] != "":
+		return painted(styles.faint, "no state: "+clean(d.noState[whose(d.event)]), width)
 	case d.states == nil:
 		return []string{styles.faint.Render("state …")}
 	case d.states.err != nil:
@@ -128,30 +149,29 @@ func (d *detail) stateLines(width int) []string {
 	}
 	now := d.states.now
 	if d.whole {
-		lines := []string{styles.title.Render(fmt.Sprintf("state after %d", now.Sequence))}
-		for _, line := range pretty(now.JSON) {
-			lines = append(lines, styles.colored(line))
+		title := fmt.Sprintf("state after %d", now.Sequence)
+		if now.Snapshot {
+			title += ", from a snapshot"
 		}
-		return lines
+		return append([]string{styles.title.Render(title)}, styles.block(now.JSON, width)...)
 	}
 	return d.changes(width)
 }
 
+// mostChanges bounds how many differences are listed.
+const mostChanges = 1_000
+
 func (d *detail) changes(width int) []string {
-	styles := d.m.styles
+	styles, changes := d.m.styles, d.states.changes
 	title := "changed the state"
-	if earlier := d.earlier(); d.marked != nil && earlier != nil {
+	if earlier := d.earlierThan(*d.event); d.marked != nil && earlier != nil {
 		title = fmt.Sprintf("state since %d", *earlier)
 	}
 	lines := []string{styles.title.Render(title)}
-	changes, err := inspect.Diff(d.states.earlier.JSON, d.states.now.JSON)
-	switch {
-	case err != nil:
-		return append(lines, styles.bad.Render(clean(err.Error())))
-	case len(changes) == 0:
+	if len(changes) == 0 {
 		return append(lines, styles.faint.Render("in nothing"))
 	}
-	for _, change := range changes {
+	for _, change := range changes[:min(len(changes), mostChanges)] {
 		path := change.Path
 		if path == "" {
 			path = "state"
@@ -163,12 +183,15 @@ func (d *detail) changes(width int) []string {
 			lines = append(lines, painted(styles.good, "+ "+clean(path+": "+string(change.After)), width)...)
 		}
 	}
+	if more := len(changes) - mostChanges; more > 0 {
+		lines = append(lines, styles.warn.Render(fmt.Sprintf("and %d more", more)))
+	}
 	return lines
 }
 
 // painted breaks a text into lines of a width and paints each.
 func painted(style lipgloss.Style, text string, width int) (lines []string) {
-	for line := range strings.SplitSeq(ansi.Hardwrap(text[:min(len(text), mostShown)], width, true), "\n") {
+	for line := range strings.SplitSeq(ansi.Hardwrap(text, max(1, width), true), "\n") {
 		lines = append(lines, style.Render(line))
 	}
 	return lines

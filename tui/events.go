@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -32,6 +33,7 @@ const (
 	instead side = iota
 	before
 	after
+	nowhere // only the total is told
 )
 
 type eventsMsg struct {
@@ -43,11 +45,17 @@ type eventsMsg struct {
 }
 
 type statesMsg struct {
-	number   int
-	now      inspect.State
-	earlier  inspect.State
-	sequence uint32
-	err      error
+	number  int
+	now     inspect.State
+	changes []inspect.Change // since an earlier one
+	err     error
+}
+
+// foundMsg says which aggregates have a name.
+type foundMsg struct {
+	name  string
+	found []inspect.Aggregate
+	err   error
 }
 
 type newsMsg struct {
@@ -96,6 +104,14 @@ type sentMsg struct {
 	err  error
 }
 
+// effectsMsg says what a command has led to by now.
+type effectsMsg struct {
+	correlation string
+	trace       inspect.Trace
+	behind      []string // components that have not seen all of it
+	err         error
+}
+
 // placeMsg says which event was going on at a time.
 type placeMsg struct {
 	number   int
@@ -112,10 +128,12 @@ type noticeMsg struct {
 // patience is how long one question may take.
 const patience = 15 * time.Second
 
-// asker asks the system. Its commands may run at the same time.
+// asker asks the system. Its commands may run at the same time. It keeps the
+// program's context, because the library hands none to a command.
 type asker struct {
 	ctx    context.Context
 	system System
+	by     string // who decides about dead letters
 }
 
 // ask makes a command of a question.
@@ -188,9 +206,36 @@ func (a asker) read(ctx context.Context, domain, id string, from, to uint32) (ev
 		if err != nil {
 			return events, err
 		}
+		event.Payload = trimmed(event.Payload)
 		events = append(events, event)
 	}
 	return events, nil
+}
+
+// total looks up how many events an aggregate has by now.
+func (a asker) total(number int, domain, id string) tea.Cmd {
+	return a.ask(func(ctx context.Context) tea.Msg {
+		summary, err := a.system.Summary(ctx, domain, id)
+		return eventsMsg{number: number, side: nowhere, total: summary.Events, err: err}
+	})
+}
+
+// find looks in every domain for an aggregate of a name.
+func (a asker) find(name string) tea.Cmd {
+	return a.ask(func(ctx context.Context) tea.Msg {
+		answer := foundMsg{name: name}
+		domains, _, err := a.system.Domains(ctx)
+		for _, domain := range domains {
+			if err == nil {
+				var summary inspect.Summary
+				if summary, err = a.system.Summary(ctx, domain.Name, name); summary.Events > 0 {
+					answer.found = append(answer.found, summary.Aggregate)
+				}
+			}
+		}
+		answer.err = err
+		return answer
+	})
 }
 
 // placeAt looks for the last event that had happened at a time, by halves.
@@ -221,9 +266,21 @@ func (a asker) placeAt(number int, domain, id string, at time.Time) tea.Cmd {
 // one.
 func (a asker) states(number int, domain, id string, sequence uint32, earlier *uint32) tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
-		answer := statesMsg{number: number, sequence: sequence}
-		if answer.now, answer.err = a.system.State(ctx, domain, id, &sequence); answer.err == nil && earlier != nil {
-			answer.earlier, answer.err = a.system.State(ctx, domain, id, earlier)
+		answer := statesMsg{number: number}
+		if answer.now, answer.err = a.system.State(ctx, domain, id, &sequence); answer.err != nil {
+			return answer
+		}
+		var before inspect.State
+		if earlier != nil {
+			if before, answer.err = a.system.State(ctx, domain, id, earlier); answer.err != nil {
+				return answer
+			}
+		}
+		answer.changes, answer.err = inspect.Diff(before.JSON, answer.now.JSON)
+		answer.now.JSON = trimmed(answer.now.JSON)
+		for i := range answer.changes {
+			change := &answer.changes[i]
+			change.Before, change.After = trimmed(change.Before), trimmed(change.After)
 		}
 		return answer
 	})
@@ -232,8 +289,24 @@ func (a asker) states(number int, domain, id string, sequence uint32, earlier *u
 func (a asker) trace(number int, correlation string) tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
 		trace, err := a.system.Trace(ctx, correlation)
+		trim(trace.Steps)
 		return traceMsg{number, trace, err}
 	})
+}
+
+func trim(steps []*inspect.Step) {
+	for _, step := range steps {
+		trimAll(step.Events)
+		trim(step.Steps)
+	}
+}
+
+func trimAll(events []inspect.Event) {
+	for i := range events {
+		if len(events[i].Payload) > mostShown {
+			events[i].Payload = trimmed(events[i].Payload)
+		}
+	}
 }
 
 func (a asker) topology() tea.Cmd {
@@ -272,20 +345,21 @@ func (a asker) letters() tea.Cmd {
 func (a asker) letter(component string, position uint64) tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
 		letter, err := a.system.DeadLetter(ctx, component, position)
+		trimAll(letter.Events)
 		return letterMsg{letter, err}
 	})
 }
 
 func (a asker) retry(letter inspect.DeadLetter) tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
-		_, err := a.system.Retry(ctx, selectionOf(letter), inspect.Decision{})
+		_, err := a.system.Retry(ctx, selectionOf(letter), inspect.Decision{By: a.by})
 		return decidedMsg{letter.Place() + " is handled again", err}
 	})
 }
 
 func (a asker) skip(letter inspect.DeadLetter, note string) tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
-		_, err := a.system.Skip(ctx, selectionOf(letter), inspect.Decision{Note: note})
+		_, err := a.system.Skip(ctx, selectionOf(letter), inspect.Decision{By: a.by, Note: note})
 		return decidedMsg{letter.Place() + " is given up", err}
 	})
 }
@@ -301,8 +375,46 @@ func (a asker) send(request inspect.SendRequest) tea.Cmd {
 	})
 }
 
+// effects reads what a command has led to. How far the components are is asked
+// first: what they had not seen by then counts as not done.
+func (a asker) effects(correlation string) tea.Cmd {
+	return a.ask(func(ctx context.Context) tea.Msg {
+		answer := effectsMsg{correlation: correlation}
+		components, head, err := a.system.Subscriptions(ctx, "")
+		if answer.err = err; err != nil {
+			return answer
+		}
+		if answer.trace, answer.err = a.system.Trace(ctx, correlation); answer.err != nil {
+			return answer
+		}
+		trim(answer.trace.Steps)
+		last := newestOf(answer.trace.Steps)
+		if last == 0 {
+			last = head
+		}
+		for _, component := range components {
+			if component.Position < last && !slices.Contains(answer.behind, component.Component) {
+				answer.behind = append(answer.behind, component.Component)
+			}
+		}
+		return answer
+	})
+}
+
+// newestOf returns the position of the newest event of a trace.
+func newestOf(steps []*inspect.Step) (position uint64) {
+	for _, step := range steps {
+		for _, event := range step.Events {
+			position = max(position, event.Position)
+		}
+		position = max(position, newestOf(step.Steps))
+	}
+	return position
+}
+
 // feed is everything that is stored from now on, read in the background.
 type feed struct {
+	asker
 	news chan inspect.Followed
 }
 
@@ -315,20 +427,23 @@ const (
 	mostNews = 2_000
 )
 
-// newFeed begins to read.
-func newFeed(ctx context.Context, system System) *feed {
-	f := &feed{news: make(chan inspect.Followed, 256)}
-	go func() {
-		defer close(f.news)
-		for followed := range system.Follow(ctx, inspect.TailRequest{Last: recent, Sample: true}) {
-			select {
-			case f.news <- followed:
-			case <-ctx.Done():
-				return
-			}
+func newFeed(a asker) *feed {
+	return &feed{asker: a, news: make(chan inspect.Followed, 256)}
+}
+
+// read reads until the program ends. It is a command like all others, so that the
+// terminal is restored should it break down.
+func (f *feed) read() tea.Msg {
+	defer close(f.news)
+	for followed := range f.system.Follow(f.ctx, inspect.TailRequest{Last: recent, Sample: true}) {
+		trimAll(followed.Events)
+		select {
+		case f.news <- followed:
+		case <-f.ctx.Done():
+			return nil
 		}
-	}()
-	return f
+	}
+	return nil
 }
 
 // next waits for news and gathers what comes with them.

@@ -33,7 +33,7 @@ var bindings = []binding{
 	{"previous", []string{"["}, "the event before"},
 	{"next", []string{"]"}, "the event after"},
 	{"filter", []string{"/"}, "aggregates by the beginning of their names; events by a text"},
-	{"go", []string{"g"}, "go to an aggregate: DOMAIN ID [NUMBER]"},
+	{"go", []string{"g"}, "go to an aggregate: ID, or DOMAIN ID [NUMBER of an event]"},
 	{"time", []string{"@"}, "go to a time, such as 15m (ago) or 2026-01-31T12:00:00Z"},
 	{"order", []string{"o"}, "order aggregates by name or by activity"},
 	{"state", []string{"v"}, "the whole state, or what changed in it"},

@@ -36,6 +36,7 @@ type model struct {
 	options Options
 	keys    keymap
 	styles  styles
+	ascii   bool // the terminal knows no UTF-8
 	feed    *feed
 	now     func() time.Time
 
@@ -52,6 +53,7 @@ type model struct {
 	notice  string // about what was done last
 	failed  bool   // the notice is about something that went wrong
 	help    bool
+	helped  list // which line of help is at the top
 	prompt  *prompt
 	form    *form
 }
@@ -68,16 +70,17 @@ func newModel(ctx context.Context, options Options) (*model, error) {
 		return nil, err
 	}
 	m := &model{
-		asker: asker{ctx, options.System}, options: options, keys: keys, styles: newStyles(), feed: newFeed(ctx, options.System), now: time.Now,
+		asker: asker{ctx, options.System, options.By}, options: options, keys: keys, styles: newStyles(), ascii: onlyASCII(options.Environ), now: time.Now,
 		width: 80, height: 24,
 	}
+	m.feed = newFeed(m.asker)
 	m.streams, m.traces, m.letters = newStreams(m), &traces{m: m}, &letters{m: m}
 	m.screens = []screen{m.streams, m.traces, &services{m: m}, &projections{m: m}, m.letters}
 	return m, nil
 }
 
 // Init asks for what is shown first.
-func (m *model) Init() tea.Cmd { return tea.Batch(m.domains(), m.feed.next) }
+func (m *model) Init() tea.Cmd { return tea.Batch(m.domains(), m.feed.read, m.feed.next) }
 
 // Update changes the model by a message.
 func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
@@ -99,6 +102,8 @@ func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.letters.opened()
 	case sentMsg:
 		return m, m.sent(message)
+	case foundMsg:
+		return m, m.found(message)
 	case domainsMsg:
 		m.head = max(m.head, message.head)
 	}
@@ -178,6 +183,9 @@ func (m *model) press(key tea.KeyPressMsg) tea.Cmd {
 	}
 	did := m.keys.of(key)
 	if m.help {
+		if m.helped.move(did, len(m.helpLines())-m.height+4, m.height-3) {
+			return nil
+		}
 		m.help = false
 		if did == "help" || did == "back" || did == "quit" {
 			return nil
@@ -190,12 +198,12 @@ func (m *model) press(key tea.KeyPressMsg) tea.Cmd {
 	case "quit":
 		return tea.Quit
 	case "help":
-		m.help = true
+		m.help, m.helped = true, list{}
 		return nil
 	case "streams", "traces", "services", "projections", "letters":
 		return m.show(map[action]int{"streams": 0, "traces": 1, "services": 2, "projections": 3, "letters": 4}[did])
 	case "go":
-		m.ask("go to DOMAIN ID [NUMBER]", "", m.goTo)
+		m.ask("go to [DOMAIN] ID [NUMBER]", "", m.goTo)
 		return nil
 	case "send":
 		return m.openForm(inspect.SendRequest{})
@@ -221,12 +229,34 @@ func (m *model) goTo(text string) tea.Cmd {
 			around, words = &number, words[:len(words)-1]
 		}
 	}
-	if len(words) < 2 {
-		m.say("", fmt.Errorf("found %q, expected a domain and an aggregate, such as: customer alice@example.com", text))
+	switch {
+	case len(words) == 0:
 		return nil
+	case len(words) == 1:
+		return m.find(words[0])
 	}
 	m.current = 0
 	return m.streams.open(words[0], strings.Join(words[1:], " "), around)
+}
+
+// found goes to an aggregate that was looked for by its name alone.
+func (m *model) found(message foundMsg) tea.Cmd {
+	switch {
+	case message.err != nil:
+		m.say("", message.err)
+	case len(message.found) == 0:
+		m.say("", fmt.Errorf("no domain has an aggregate %q; DOMAIN ID goes to a new one", message.name))
+	case len(message.found) > 1:
+		var domains []string
+		for _, each := range message.found {
+			domains = append(domains, each.Domain)
+		}
+		m.say("", fmt.Errorf("%q is in %s: go to DOMAIN %s", message.name, strings.Join(domains, ", "), message.name))
+	default:
+		m.current = 0
+		return m.streams.open(message.found[0].Domain, message.found[0].Name(), nil)
+	}
+	return nil
 }
 
 // prompt is a line in which something is written.
@@ -270,6 +300,16 @@ func (m *model) pressInPrompt(key tea.KeyPressMsg) tea.Cmd {
 	return m.prompt.update(key)
 }
 
+// clip puts the command line that shows the same into the clipboard.
+func (m *model) clip(words ...string) tea.Cmd {
+	line := "angz"
+	for _, word := range append(words, m.options.Flags...) {
+		line += " " + quoted(word)
+	}
+	m.say("copied: "+clean(line), nil)
+	return tea.SetClipboard(line)
+}
+
 // changes refuses what would change the system when it is only to be read.
 func (m *model) changes(what string) bool {
 	if m.options.ReadOnly {
@@ -283,7 +323,13 @@ const leastWidth, leastHeight = 60, 20
 
 // View draws the program.
 func (m *model) View() tea.View {
-	view := tea.NewView(strings.Join(m.draw(), "\n"))
+	lines := m.draw()
+	if m.ascii {
+		for i, line := range lines {
+			lines[i] = inASCII(line)
+		}
+	}
+	view := tea.NewView(strings.Join(lines, "\n"))
 	view.AltScreen = true
 	view.WindowTitle = "angz " + clean(m.options.Name)
 	return view
@@ -297,7 +343,7 @@ func (m *model) draw() []string {
 	var lines []string
 	switch {
 	case m.help:
-		lines = m.helpLines()
+		lines = m.helpLines()[m.helped.cursor:]
 	case m.form != nil:
 		lines = m.form.lines(m.width, body)
 	default:
@@ -367,9 +413,9 @@ func (m *model) bottomLine() string {
 	case m.form != nil:
 		return fit(m.styles.faint.Render(m.form.hint()), m.width)
 	case m.help:
-		return fit(m.styles.faint.Render("any key goes back"), m.width)
+		return fit(m.styles.faint.Render("↑ ↓ more · any other key goes back"), m.width)
 	default:
-		words = append(m.screens[m.current].hints(), "help", "keys", "quit", "end")
+		words = append([]string{"help", "keys"}, append(m.screens[m.current].hints(), "quit", "end")...)
 	}
 	return fit(m.styles.faint.Render(m.keys.hint(words...)), m.width)
 }
@@ -382,7 +428,7 @@ func (m *model) helpLines() []string {
 	for _, b := range bindings {
 		for _, each := range here {
 			if each == b.action {
-				lines = append(lines, fmt.Sprintf("  %-18s %s", strings.Join(m.keys.keys[b.action], ", "), b.about))
+				lines = append(lines, fmt.Sprintf(" %-21s %s", strings.Join(m.keys.keys[b.action], ", "), b.about))
 				break
 			}
 		}

@@ -3,9 +3,12 @@ package tui
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
@@ -32,12 +35,17 @@ type form struct {
 	forWhom  string   // the domain of which the commands are
 	fields   []inspect.Field
 	ofType   string            // the command of which the fields are
+	raw      bool              // the fields are not known: the command is written as JSON
+	missing  map[string]bool   // rows that were empty when it was to be sent
 	wrong    map[string]string // mistakes by field
+	unknown  error             // why the fields are not known
+	asking   bool              // the fields are asked for
 	sending  bool
 	result   *inspect.Sent
 	refused  error
-	effects  []inspect.Event // what followed elsewhere
-	past     int             // place in the history, from its end; 0 for a new command
+	effects  *effectsMsg // what it led to; nil while that is not known
+	looked   int         // how often that was asked
+	past     int         // place in the history, from its end; 0 for a new command
 	values   map[string]string
 }
 
@@ -81,7 +89,7 @@ func (m *model) openForm(inspect.SendRequest) tea.Cmd {
 	if !m.streams.events.everything {
 		domain, id = m.streams.events.domain, m.streams.events.id
 	}
-	f := &form{m: m, wrong: map[string]string{}, values: map[string]string{}}
+	f := &form{m: m, missing: map[string]bool{}, wrong: map[string]string{}, values: map[string]string{}}
 	f.rows = []formRow{
 		{name: "domain", input: newInput(domain), choices: m.streams.names()},
 		{name: "aggregate", hint: "what people call it, or a UUID; a new name makes a new one", input: newInput(id)},
@@ -90,6 +98,9 @@ func (m *model) openForm(inspect.SendRequest) tea.Cmd {
 	m.form = f
 	for f.active < commandRow && f.rows[f.active].input.Value() != "" {
 		f.active++
+	}
+	if m.options.Forms == nil {
+		f.setFields(fieldsMsg{err: errors.New("no descriptions of commands are known")})
 	}
 	f.focus()
 	return f.changed()
@@ -125,7 +136,7 @@ func (f *form) changed() tea.Cmd {
 		commands = append(commands, f.m.asker.ask(func(ctx context.Context) tea.Msg { return commandsMsg{domain, forms.Commands(ctx, domain)} }))
 	}
 	if command := f.value(commandRow); command != f.ofType && command != "" && forms != nil {
-		f.ofType = command
+		f.ofType, f.asking = command, true
 		commands = append(commands, f.m.asker.ask(func(ctx context.Context) tea.Msg {
 			fields, err := forms.Fields(ctx, command)
 			return fieldsMsg{command, fields, err}
@@ -151,8 +162,12 @@ func (f *form) take(message tea.Msg) tea.Cmd {
 		if message.command == f.ofType {
 			f.setFields(message)
 		}
-	case newsMsg:
-		f.follow(message)
+	case effectsMsg:
+		return f.takeEffects(message)
+	case lookAgainMsg:
+		if f.result != nil && f.result.CorrelationID == message.correlation {
+			return f.m.effects(message.correlation)
+		}
 	}
 	return nil
 }
@@ -161,9 +176,10 @@ func (f *form) take(message tea.Msg) tea.Cmd {
 // stays.
 func (f *form) setFields(message fieldsMsg) {
 	f.keep()
-	f.rows, f.fields = f.rows[:firstField], message.fields
-	if delete(f.wrong, "command"); message.err != nil {
-		f.wrong["command"] = f.m.explain(message.err)
+	f.asking = false
+	f.rows, f.fields, f.unknown, f.raw = f.rows[:firstField], message.fields, message.err, message.err != nil
+	if f.raw {
+		f.rows = append(f.rows, formRow{name: rawField, hint: "an object in JSON; its fields are not known here", input: newInput(f.values[rawField])})
 	}
 	for _, field := range message.fields {
 		hint := field.Hint
@@ -176,6 +192,9 @@ func (f *form) setFields(message fieldsMsg) {
 	f.focus()
 }
 
+// rawField is the name of the row in which a command is written as JSON.
+const rawField = "JSON"
+
 // keep remembers what is written in the fields.
 func (f *form) keep() {
 	for _, row := range f.rows[firstField:] {
@@ -183,19 +202,31 @@ func (f *form) keep() {
 	}
 }
 
-// follow collects what the command led to elsewhere.
-func (f *form) follow(message newsMsg) {
-	if f.result == nil || f.result.CorrelationID == "" {
-		return
+// lookAgainMsg asks once more what a command has led to.
+type lookAgainMsg struct{ correlation string }
+
+// Until everything that a command led to is done, it is asked for again and again:
+// at first often, so that one sees it happen, and in the end no more.
+const (
+	soon      = 150 * time.Millisecond
+	longest   = 2 * time.Second
+	mostLooks = 60
+)
+
+// takeEffects shows what the command led to, and asks again until all is done.
+func (f *form) takeEffects(message effectsMsg) tea.Cmd {
+	if f.result == nil || message.correlation != f.result.CorrelationID {
+		return nil
 	}
-	for _, stored := range message.stored {
-		for _, event := range stored.Events {
-			own := slices.ContainsFunc(f.result.Events, func(e inspect.Event) bool { return same(e, event) })
-			if event.CorrelationID == f.result.CorrelationID && !own {
-				f.effects = append(f.effects, event)
-			}
-		}
+	f.effects = &message
+	if f.looked++; f.settled() || f.looked >= mostLooks {
+		return nil
 	}
+	return tea.Tick(min(longest, soon*time.Duration(f.looked)), func(time.Time) tea.Msg { return lookAgainMsg{message.correlation} })
+}
+
+func (f *form) settled() bool {
+	return f.effects != nil && f.effects.err == nil && len(f.effects.behind) == 0
 }
 
 func (f *form) hint() string {
@@ -227,8 +258,14 @@ func (f *form) press(key tea.KeyPressMsg) tea.Cmd {
 	}
 	var command tea.Cmd
 	row.input, command = row.input.Update(key)
-	f.result, f.refused = nil, nil
+	f.edited()
 	return tea.Batch(command, f.afterTyping())
+}
+
+// edited forgets what became of the command as it was before.
+func (f *form) edited() {
+	f.result, f.refused, f.effects, f.looked = nil, nil, nil, 0
+	delete(f.missing, f.rows[f.active].name)
 }
 
 func (f *form) update(message tea.Msg) (command tea.Cmd) {
@@ -261,7 +298,7 @@ func (f *form) choose(by int) {
 	at = (at + by + len(row.choices)) % len(row.choices)
 	row.input.SetValue(row.choices[at])
 	row.input.CursorEnd()
-	f.result, f.refused = nil, nil
+	f.edited()
 }
 
 // recall brings back a command that was sent before.
@@ -275,51 +312,76 @@ func (f *form) recall(by int) tea.Cmd {
 	f.rows[domainRow].input.SetValue(before.domain)
 	f.rows[aggregateRow].input.SetValue(before.id)
 	f.rows[commandRow].input.SetValue(before.command)
-	f.values = map[string]string{}
-	for name, value := range before.values {
-		f.values[name] = value
-	}
+	f.values = maps.Clone(before.values)
 	for i := firstField; i < len(f.rows); i++ {
 		f.rows[i].input.SetValue(f.values[f.rows[i].name])
 	}
-	f.result, f.refused, f.effects = nil, nil, nil
+	f.edited()
 	return f.changed()
 }
 
 // json returns the command as it is written by now, and notes what is wrong.
 func (f *form) json() (json.RawMessage, bool) {
 	f.keep()
-	text, wrong := inspect.Fill(f.fields, f.values, f.m.now())
 	clear(f.wrong)
+	for name := range f.missing {
+		f.wrong[name] = "is missing"
+	}
+	if f.unknown != nil && f.value(commandRow) != "" {
+		f.wrong["command"] = f.m.explain(f.unknown) // which does not keep anybody from sending it
+	}
+	if f.raw {
+		return f.rawJSON()
+	}
+	text, wrong := inspect.Fill(f.fields, f.values, f.m.now())
 	for _, mistake := range wrong {
 		f.wrong[mistake.Field] = mistake.Message
 	}
 	return text, len(wrong) == 0
 }
 
+func (f *form) rawJSON() (json.RawMessage, bool) {
+	text := strings.TrimSpace(f.values[rawField])
+	if text == "" {
+		return json.RawMessage("{}"), true
+	}
+	if text[0] != '{' || !json.Valid([]byte(text)) {
+		f.wrong[rawField] = "expected an object in JSON, such as {\"name\": \"Alice\"}"
+		return json.RawMessage("{}"), false
+	}
+	return json.RawMessage(text), true
+}
+
 func (f *form) send() tea.Cmd {
+	if ask := f.changed(); f.asking {
+		f.m.say("", fmt.Errorf("nothing was sent: the fields of the command are only just asked for"))
+		return ask
+	}
 	if f.sending {
 		return nil
 	}
-	text, right := f.json()
+	clear(f.missing)
 	for i, name := range []string{"domain", "aggregate", "command"} {
 		if f.value(i) == "" {
-			f.wrong[name], right = "is missing", false
+			f.missing[name] = true
 		}
 	}
-	if !right {
+	text, right := f.json()
+	if !right || len(f.missing) > 0 {
 		f.m.say("", fmt.Errorf("nothing was sent: look at the fields that are marked"))
 		return nil
 	}
-	f.sending, f.result, f.refused, f.effects = true, nil, nil, nil
-	values := map[string]string{}
-	for name, value := range f.values {
-		values[name] = value
-	}
-	s := f.m.streams
-	s.history = append(s.history, sentCommand{f.value(domainRow), f.value(aggregateRow), f.value(commandRow), values})
-	f.past = 0
+	f.edited()
+	f.sending = true
+	f.remember()
 	return f.m.asker.send(inspect.SendRequest{Domain: f.value(domainRow), ID: f.value(aggregateRow), Type: f.value(commandRow), JSON: text, Sync: inspect.SyncSimple})
+}
+
+// remember keeps the command, to be sent again.
+func (f *form) remember() {
+	s := f.m.streams
+	s.history = append(s.history, sentCommand{f.value(domainRow), f.value(aggregateRow), f.value(commandRow), maps.Clone(f.values)})
+	f.past = 0
 }
 
 // sent takes what became of a command.
@@ -334,7 +396,10 @@ func (m *model) sent(message sentMsg) tea.Cmd {
 		return nil
 	}
 	m.form.result = &message.sent
-	return nil
+	if message.sent.CorrelationID == "" || len(message.sent.Events) == 0 {
+		return nil
+	}
+	return m.effects(message.sent.CorrelationID)
 }
 
 func (f *form) lines(width, height int) []string {
@@ -381,34 +446,76 @@ func (f *form) drawRows(width, height int) []string {
 func (f *form) drawResult(width, height int) []string {
 	styles := f.m.styles
 	text, _ := f.json()
-	lines := []string{styles.heading("as JSON", width, false)}
-	for _, line := range pretty(text) {
-		lines = append(lines, " "+styles.colored(line))
-	}
+	lines := append([]string{styles.heading("as JSON", width, false)}, styles.block(text, width)...)
 	lines = append(lines, "")
 	switch {
 	case f.sending:
-		lines = append(lines, " "+styles.faint.Render("sending …"))
+		lines = append(lines, styles.faint.Render("sending …"))
 	case f.refused != nil:
-		lines = append(lines, " "+styles.bad.Render("refused"))
-		for _, line := range wrapped(f.m.explain(f.refused), max(10, width-2)) {
-			lines = append(lines, " "+line)
-		}
+		lines = append(lines, styles.bad.Render("refused"))
+		lines = append(lines, painted(styles.title.UnsetBold(), f.m.explain(f.refused), width)...)
 	case f.result != nil:
-		lines = append(lines, " "+styles.good.Render("accepted"))
-		if len(f.result.Events) == 0 {
-			lines = append(lines, " nothing was stored, because the command changed nothing")
-		}
-		for _, event := range f.result.Events {
-			lines = append(lines, fmt.Sprintf(" %d %s", event.Sequence, styles.name.Render(clean(event.ShortType()))))
-		}
-		for _, projection := range f.result.Projections {
-			lines = append(lines, " "+styles.faint.Render(fmt.Sprintf("%s is at %d", clean(projection.Projector), projection.Sequence)))
-		}
-		for _, event := range f.effects {
-			lines = append(lines, fmt.Sprintf(" → %s %s %s", clean(event.Domain), clean(event.Name()), styles.name.Render(clean(event.ShortType()))))
-		}
-		lines = append(lines, "", " "+styles.faint.Render("corr "+clean(f.result.CorrelationID)))
+		lines = append(lines, f.resultLines()...)
+	}
+	if over := len(lines) - height; over > 0 { // what became of it matters more than what it was
+		lines = append(lines[:1], lines[1+over:]...)
 	}
 	return column(lines, width, height)
+}
+
+func (f *form) resultLines() []string {
+	styles := f.m.styles
+	lines := []string{styles.good.Render("accepted")}
+	if len(f.result.Events) == 0 {
+		lines = append(lines, "nothing was stored, because the command changed nothing")
+	}
+	for _, event := range f.result.Events {
+		lines = append(lines, fmt.Sprintf("%d %s", event.Sequence, styles.name.Render(clean(event.ShortType()))))
+	}
+	for _, projection := range f.result.Projections {
+		lines = append(lines, styles.faint.Render(fmt.Sprintf("%s is at %d", clean(projection.Projector), projection.Sequence)))
+	}
+	if f.result.CorrelationID == "" || len(f.result.Events) == 0 {
+		return lines
+	}
+	switch {
+	case f.effects == nil:
+	case f.effects.err != nil:
+		lines = append(lines, styles.bad.Render("what it led to is not known: ")+f.m.explain(f.effects.err))
+	default:
+		lines = f.effectLines(lines, f.effects.trace.Steps)
+		lines = append(lines, f.waiting())
+	}
+	return append(lines, styles.faint.Render("corr "+clean(f.result.CorrelationID)))
+}
+
+// effectLines lists what others did because of the command.
+func (f *form) effectLines(lines []string, steps []*inspect.Step) []string {
+	for _, step := range steps {
+		for _, event := range step.Events {
+			if slices.ContainsFunc(f.result.Events, func(own inspect.Event) bool { return same(own, event) }) {
+				continue
+			}
+			by := ""
+			if step.Cause != nil {
+				by = clean(step.Cause.By) + " "
+			}
+			lines = append(lines, fmt.Sprintf("%s→ %s %s %s", by, clean(event.Domain), clean(event.Name()), f.m.styles.name.Render(clean(event.ShortType()))))
+		}
+		lines = f.effectLines(lines, step.Steps)
+	}
+	return lines
+}
+
+// waiting says whether all is done.
+func (f *form) waiting() string {
+	styles := f.m.styles
+	behind := clean(strings.Join(f.effects.behind, ", "))
+	switch {
+	case f.settled():
+		return styles.good.Render("all is done")
+	case f.looked >= mostLooks:
+		return styles.warn.Render("not done, and not waited for any more: " + behind)
+	}
+	return styles.faint.Render("at work: " + behind)
 }

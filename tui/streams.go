@@ -20,6 +20,7 @@ type streams struct {
 	asked    bool // the domains were answered
 	domain   string
 	found    []inspect.Summary // of the domain, as far as they have been read
+	places   map[string]int    // where among them one is, by root
 	next     string            // where the next page of them begins
 	loading  bool
 	eager    bool // what is chosen is to be opened as soon as it is there
@@ -28,6 +29,9 @@ type streams struct {
 	number   int // of the newest question about aggregates
 	left     list
 	leftRows int
+
+	counting bool // the domains are asked for, or were a moment ago
+	outdated bool // what is counted is not right any more
 
 	events  window
 	detail  detail
@@ -149,7 +153,8 @@ func (s *streams) leave() {
 			at = i + 1
 		}
 	}
-	s.domain, s.found, s.left = "", nil, list{cursor: at}
+	s.domain, s.found, s.places, s.left = "", nil, nil, list{cursor: at}
+	s.number++ // what is still asked for is not wanted any more
 }
 
 // open shows the events of an aggregate, the newest or those around a number.
@@ -160,7 +165,7 @@ func (s *streams) open(domain, id string, around *uint32) tea.Cmd {
 
 // ask asks for the first page of aggregates.
 func (s *streams) ask() tea.Cmd {
-	s.found, s.next, s.loading = nil, "", true
+	s.found, s.places, s.next, s.loading = nil, map[string]int{}, "", true
 	s.number++
 	return s.m.aggregates(s.number, s.request(""))
 }
@@ -197,8 +202,7 @@ func (s *streams) filter() tea.Cmd {
 	switch {
 	case s.pane > 0:
 		s.m.ask("events with the text", s.events.filter, func(text string) tea.Cmd {
-			s.events.setFilter(text)
-			return s.look()
+			return s.join(s.events.setFilter(text), s.look())
 		})
 	case s.domain == "":
 		s.m.say("", fmt.Errorf("open a domain first, or go to an aggregate with g"))
@@ -235,6 +239,9 @@ func (s *streams) actMiddle(did action) tea.Cmd {
 		s.pane = 2
 		return nil
 	case "back":
+		if s.events.filter != "" {
+			return s.join(s.events.setFilter(""), s.look())
+		}
 		s.pane = 0
 		return nil
 	case "last":
@@ -300,19 +307,31 @@ func same(a, b inspect.Event) bool {
 
 // copy puts the command line that shows the same into the clipboard.
 func (s *streams) copy() tea.Cmd {
-	line := "angz tail"
 	event, ok := s.events.chosen()
-	switch {
-	case ok && s.pane > 0:
-		line = fmt.Sprintf("angz events %s %s --from %d --to %d", quoted(event.Domain), quoted(event.Name()), event.Sequence, event.Sequence)
-		if s.detail.whole {
-			line = fmt.Sprintf("angz state %s %s --at %d", quoted(event.Domain), quoted(event.Name()), event.Sequence)
-		}
-	case !s.events.everything:
-		line = fmt.Sprintf("angz events %s %s", quoted(s.events.domain), quoted(s.events.id))
+	if !ok || s.pane == 0 {
+		return s.m.clip(s.listing()...)
 	}
-	s.m.say("copied: "+line, nil)
-	return tea.SetClipboard(line)
+	number := fmt.Sprint(event.Sequence)
+	switch earlier := s.detail.earlierThan(event); {
+	case s.detail.whole:
+		return s.m.clip("state", event.Domain, event.Name(), "--at", number)
+	case s.detail.marked != nil && earlier != nil:
+		return s.m.clip("diff", event.Domain, event.Name(), fmt.Sprint(*earlier), number)
+	}
+	return s.m.clip("events", event.Domain, event.Name(), "--from", number, "--to", number)
+}
+
+// listing returns the command that lists what the left part does.
+func (s *streams) listing() []string {
+	switch {
+	case s.domain == "":
+		return []string{"domains"}
+	case s.prefix != "":
+		return []string{"roots", s.domain, s.prefix}
+	case s.order == inspect.ByActivity:
+		return []string{"roots", s.domain, "--order", "activity"}
+	}
+	return []string{"roots", s.domain}
 }
 
 func (s *streams) export() tea.Cmd {
@@ -339,12 +358,16 @@ func (s *streams) take(message tea.Msg) tea.Cmd {
 			return nil
 		}
 		s.domains = message.domains
+		return nil
+	case countedMsg:
+		s.counting = false
+		if s.outdated {
+			return s.recount()
+		}
 	case aggregatesMsg:
 		return s.takeAggregates(message)
 	case eventsMsg:
-		if s.events.take(message) {
-			return s.look()
-		}
+		return s.takeEvents(message)
 	case placeMsg:
 		if message.number != s.events.number {
 			return nil
@@ -364,6 +387,17 @@ func (s *streams) take(message tea.Msg) tea.Cmd {
 	return nil
 }
 
+func (s *streams) takeEvents(message eventsMsg) tea.Cmd {
+	shown := s.events.take(message)
+	switch {
+	case message.err != nil, len(message.events) == 0 && message.side != nowhere:
+		return s.look() // asking again would bring the same
+	case !shown:
+		return s.events.gap()
+	}
+	return s.join(s.look(), s.events.gap(), s.events.search())
+}
+
 func (s *streams) takeAggregates(message aggregatesMsg) tea.Cmd {
 	if message.number != s.number {
 		return nil
@@ -373,6 +407,9 @@ func (s *streams) takeAggregates(message aggregatesMsg) tea.Cmd {
 	if message.err != nil {
 		s.m.say("", message.err)
 		return nil
+	}
+	for i, aggregate := range message.page.Aggregates {
+		s.places[aggregate.Root] = len(s.found) + i
 	}
 	if s.found, s.next = append(s.found, message.page.Aggregates...), message.page.Next; eager {
 		return s.enter()
@@ -390,7 +427,7 @@ func (s *streams) takeNews(message newsMsg) tea.Cmd {
 		}
 	}
 	if unknown || message.skipped > 0 {
-		commands = append(commands, s.m.domains())
+		commands = append(commands, s.recount())
 	}
 	followed := s.events.atEnd()
 	if s.events.news(message) && followed {
@@ -399,13 +436,29 @@ func (s *streams) takeNews(message newsMsg) tea.Cmd {
 	return s.join(append(commands, s.events.gap())...)
 }
 
+// countedMsg says that a moment has passed since things were counted.
+type countedMsg struct{}
+
+// recount asks for what the news do not tell: how much there is by now. It does so
+// once in a while, however often it is called.
+func (s *streams) recount() tea.Cmd {
+	if s.outdated = s.counting; s.counting {
+		return nil
+	}
+	s.counting = true
+	commands := []tea.Cmd{s.m.domains(), tea.Tick(again, func(time.Time) tea.Msg { return countedMsg{} })}
+	if !s.events.everything {
+		commands = append(commands, s.m.total(s.events.number, s.events.domain, s.events.id))
+	}
+	return s.join(commands...)
+}
+
 // count adds an event to its domain and aggregate. It reports whether the domain
 // is known.
 func (s *streams) count(event inspect.Event) bool {
-	for i := range s.found {
-		if aggregate := &s.found[i]; aggregate.Root == event.Root && aggregate.Domain == event.Domain && event.Position > aggregate.Position {
-			aggregate.Events, aggregate.LastAt, aggregate.Type = max(aggregate.Events, event.Sequence+1), event.CreatedAt, event.Type
-		}
+	if i, listed := s.places[event.Root]; listed && event.Domain == s.domain && event.Position > s.found[i].Position {
+		aggregate := &s.found[i]
+		aggregate.Events, aggregate.LastAt, aggregate.Type = max(aggregate.Events, event.Sequence+1), event.CreatedAt, event.Type
 	}
 	for i := range s.domains {
 		if domain := &s.domains[i]; domain.Name == event.Domain {
@@ -423,10 +476,26 @@ func (s *streams) count(event inspect.Event) bool {
 }
 
 func (s *streams) lines(width, height int) []string {
+	if width < roomForThree {
+		return s.twoParts(width, height)
+	}
 	left := max(16, min(34, width*26/100))
 	right := max(22, width*40/100)
 	middle := width - left - right - 2
 	return s.m.styles.beside(s.drawLeft(left, height), s.drawMiddle(middle, height), s.detail.lines(right, height, s.pane == 2))
+}
+
+// roomForThree is how wide the screen has to be to show three parts; below it shows
+// the one that is active and its neighbour.
+const roomForThree = 76
+
+func (s *streams) twoParts(width, height int) []string {
+	first := width * 45 / 100
+	second := width - first - 1
+	if s.pane == 0 {
+		return s.m.styles.beside(s.drawLeft(first, height), s.drawMiddle(second, height))
+	}
+	return s.m.styles.beside(s.drawMiddle(first, height), s.detail.lines(second, height, s.pane == 2))
 }
 
 // heading draws the first line of a part.
@@ -498,7 +567,10 @@ func (s *streams) drawMiddle(width, height int) []string {
 		title += " /" + w.filter
 	}
 	right := ""
-	if !w.everything {
+	switch {
+	case w.filter != "":
+		right = w.searched()
+	case !w.everything:
 		right = count(w.total, "event")
 	}
 	lines := []string{s.m.styles.heading(spread(clean(title), right, width-2), width, s.pane == 1)}

@@ -61,8 +61,7 @@ func (s *services) act(did action) tea.Cmd {
 	if s.list.move(did, len(s.topology.Components), s.rows) || did != "copy" {
 		return nil
 	}
-	s.m.say("copied: angz topology", nil)
-	return tea.SetClipboard("angz topology")
+	return s.m.clip("topology")
 }
 
 func (s *services) take(message tea.Msg) tea.Cmd {
@@ -128,8 +127,7 @@ func (p *projections) act(did action) tea.Cmd {
 	if p.list.move(did, len(p.all), p.rows) || did != "copy" {
 		return nil
 	}
-	p.m.say("copied: angz projections", nil)
-	return tea.SetClipboard("angz projections")
+	return p.m.clip("projections")
 }
 
 func (p *projections) take(message tea.Msg) tea.Cmd {
@@ -255,9 +253,7 @@ func (l *letters) act(did action) tea.Cmd {
 		l.m.current = 1
 		return l.m.traces.ask(letter.CorrelationID)
 	case "copy":
-		line := fmt.Sprintf("angz dlq show %s %d", quoted(letter.Component), letter.Position)
-		l.m.say("copied: "+line, nil)
-		return tea.SetClipboard(line)
+		return l.m.clip("dlq", "show", letter.Component, fmt.Sprint(letter.Position))
 	case "retry":
 		if l.m.changes("retrying") {
 			return l.m.retry(letter)

@@ -44,35 +44,116 @@ func fit(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-ansi.StringWidth(text)))
 }
 
-// mostShown bounds how much of a payload is laid out. Nobody reads more, and what
-// does is exported.
+// mostShown bounds how much of a payload is kept and laid out. Nobody reads more,
+// and what does is exported.
 const mostShown = 64 << 10 // bytes
 
-// pretty lays out JSON, a line for each part, and says when it is cut off.
+// trimmed keeps of JSON what can be shown, and says how much is missing.
+func trimmed(raw json.RawMessage) json.RawMessage {
+	if len(raw) <= mostShown {
+		return raw
+	}
+	cut := mostShown
+	for cut > 0 && !isStart(raw[cut]) {
+		cut--
+	}
+	return fmt.Appendf(nil, "%s%s%d bytes more: angz events and x write all of it", raw[:cut], cutMark, len(raw)-cut)
+}
+
+// cutMark stands where JSON is cut off, and is nothing that JSON contains.
+var cutMark = []byte("\n… ")
+
+// pretty lays out JSON, a line for each part. JSON that is cut off, or none at all,
+// is shown as far as it goes.
 func pretty(raw json.RawMessage) (lines []string) {
-	if len(raw) > mostShown {
-		return append(wrapped(clean(string(raw[:mostShown])), 200), fmt.Sprintf("… %d bytes more: x exports all of it", len(raw)-mostShown))
+	if !bytes.Contains(raw, cutMark) {
+		raw = trimmed(raw)
 	}
-	var laid bytes.Buffer
-	if json.Indent(&laid, raw, "", "  ") != nil {
-		return []string{clean(string(raw))}
+	raw, rest, cut := bytes.Cut(raw, cutMark)
+	if cut {
+		rest = append([]byte("… "), rest...)
 	}
-	for line := range strings.SplitSeq(laid.String(), "\n") {
+	for line := range strings.SplitSeq(laidOut(raw), "\n") {
 		lines = append(lines, clean(line))
+	}
+	if cut {
+		lines = append(lines, clean(string(rest)))
 	}
 	return lines
 }
 
-// wrapped cuts a text into lines of some bytes, between characters.
-func wrapped(text string, width int) (lines []string) {
-	for len(text) > width {
-		cut := width
-		for cut > 0 && !isStart(text[cut]) {
-			cut--
-		}
-		lines, text = append(lines, text[:cut]), text[cut:]
+// deepest is how many levels are shown by their indent: what is nested deeper is
+// hardly meant to be read.
+const deepest = 20
+
+// laidOut breaks JSON into lines. It is not the standard library's because that one
+// gives up at the first mistake, and indents without end.
+func laidOut(raw []byte) string {
+	var out strings.Builder
+	depth, inText, escaped := 0, false, false
+	line := func(by int) {
+		depth = max(0, depth+by)
+		out.WriteString("\n" + strings.Repeat("  ", min(depth, deepest)))
 	}
-	return append(lines, text)
+	for i, b := range raw {
+		switch {
+		case inText:
+			out.WriteByte(b)
+			inText = escaped || b != '"'
+			escaped = b == '\\' && !escaped
+		case b == ' ', b == '\t', b == '\n', b == '\r':
+		case b == '}', b == ']':
+			if !opens(raw[:i]) {
+				line(-1)
+			} else {
+				depth--
+			}
+			out.WriteByte(b)
+		default:
+			out.WriteByte(b)
+			inText = b == '"'
+			switch {
+			case (b == '{' || b == '[') && closes(raw[i+1:]):
+				depth++
+			case b == '{', b == '[':
+				line(1)
+			case b == ',':
+				line(0)
+			case b == ':':
+				out.WriteByte(' ')
+			}
+		}
+	}
+	return out.String()
+}
+
+// opens and closes recognise something empty.
+func opens(before []byte) bool {
+	before = bytes.TrimRight(before, " \t\r\n")
+	return len(before) > 0 && (before[len(before)-1] == '{' || before[len(before)-1] == '[')
+}
+
+func closes(after []byte) bool {
+	after = bytes.TrimLeft(after, " \t\r\n")
+	return len(after) > 0 && (after[0] == '}' || after[0] == ']')
+}
+
+// block paints laid out JSON in lines of a width: nothing is cut off at the right.
+func (s styles) block(raw json.RawMessage, width int) (lines []string) {
+	for _, line := range pretty(raw) {
+		if widthOf(line) <= width {
+			lines = append(lines, s.colored(line))
+			continue
+		}
+		for i, piece := range strings.Split(ansi.Hardwrap(line, max(1, width), true), "\n") {
+			if i == 0 {
+				lines = append(lines, s.colored(piece))
+			} else {
+				lines = append(lines, s.text.Render(piece)) // only texts are this long
+			}
+		}
+	}
+	return lines
 }
 
 func isStart(b byte) bool { return b&0xc0 != 0x80 }

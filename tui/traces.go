@@ -15,11 +15,24 @@ type traces struct {
 	correlation string
 	trace       inspect.Trace
 	loading     bool
+	outdated    bool // more of it was stored while it was read
 	failed      error
-	folded      map[*inspect.Step]bool
+	folded      map[place]bool
 	number      int
 	list        list
 	rows        int
+}
+
+// place names a command by its first event: it stays the same when the trace is read
+// again.
+type place struct {
+	domain, root string
+	sequence     uint32
+}
+
+func placeOf(step *inspect.Step) place {
+	first := step.Events[0]
+	return place{first.Domain, first.Root, first.Sequence}
 }
 
 // row is one line of the tree: a command, or one of its events.
@@ -31,7 +44,7 @@ type row struct {
 
 // ask asks for a correlation.
 func (t *traces) ask(correlation string) tea.Cmd {
-	t.correlation, t.trace, t.loading, t.failed, t.folded, t.list = correlation, inspect.Trace{}, true, nil, map[*inspect.Step]bool{}, list{}
+	t.correlation, t.trace, t.loading, t.failed, t.folded, t.list = correlation, inspect.Trace{}, true, nil, map[place]bool{}, list{}
 	t.number++
 	return t.m.asker.trace(t.number, correlation)
 }
@@ -40,10 +53,9 @@ func (t *traces) opened() tea.Cmd {
 	if t.correlation == "" || t.loading {
 		return nil
 	}
-	at := t.list
-	command := t.ask(t.correlation)
-	t.list = at
-	return command
+	t.loading, t.outdated = true, false // what is there stays until the answer comes
+	t.number++
+	return t.m.asker.trace(t.number, t.correlation)
 }
 
 func (t *traces) hints() []string {
@@ -65,16 +77,14 @@ func (t *traces) act(did action) tea.Cmd {
 	case "filter":
 		t.m.ask("trace the correlation", t.correlation, func(text string) tea.Cmd { return t.ask(strings.TrimSpace(text)) })
 	case "copy":
-		line := "angz trace " + quoted(t.correlation)
-		t.m.say("copied: "+line, nil)
-		return tea.SetClipboard(line)
+		return t.m.clip("trace", t.correlation)
 	case "open":
 		if t.list.cursor >= len(rows) {
 			return nil
 		}
 		chosen := rows[t.list.cursor]
 		if chosen.event == nil {
-			t.folded[chosen.step] = !t.folded[chosen.step]
+			t.folded[placeOf(chosen.step)] = !t.folded[placeOf(chosen.step)]
 			return nil
 		}
 		t.m.current = 0
@@ -88,10 +98,16 @@ func (t *traces) take(message tea.Msg) tea.Cmd {
 	case traceMsg:
 		if message.number == t.number {
 			t.loading, t.trace, t.failed = false, message.trace, message.err
+			if t.outdated {
+				return t.opened()
+			}
 		}
 	case newsMsg:
 		for _, stored := range message.stored {
-			if len(stored.Events) > 0 && !t.loading && t.correlation != "" && stored.Events[0].CorrelationID == t.correlation && t.m.current == 1 {
+			if len(stored.Events) == 0 || t.correlation == "" || stored.Events[0].CorrelationID != t.correlation || t.m.current != 1 {
+				continue
+			}
+			if t.outdated = t.loading; !t.loading {
 				return t.opened()
 			}
 		}
@@ -111,7 +127,7 @@ func (t *traces) tree() (rows []row) {
 // those below it.
 func (t *traces) branch(rows []row, step *inspect.Step, first, rest string) []row {
 	rows = append(rows, row{lead: first, step: step})
-	if t.folded[step] {
+	if t.folded[placeOf(step)] {
 		return rows
 	}
 	for i := range step.Events {
@@ -169,15 +185,35 @@ func (t *traces) row(r row) string {
 	styles := t.m.styles
 	lead := styles.faint.Render(r.lead)
 	if r.event != nil {
-		return fmt.Sprintf("%s%d %s  %s", lead, r.event.Sequence, styles.name.Render(clean(r.event.ShortType())), styles.faint.Render(clean(string(r.event.Payload))))
+		payload := string(r.event.Payload[:min(len(r.event.Payload), widest)])
+		return fmt.Sprintf("%s%d %s  %s", lead, r.event.Sequence, styles.name.Render(clean(r.event.ShortType())), styles.faint.Render(clean(payload)))
 	}
-	first := r.step.Events[0]
-	text := styles.title.Render(clean(first.Domain + " " + first.Name()))
+	text := styles.title.Render(clean(r.step.Events[0].Domain + " " + r.step.Events[0].Name()))
 	if r.step.Cause != nil {
 		text = clean(r.step.Cause.By) + " → " + text + styles.faint.Render("  after "+took(r.step.After))
 	}
-	if t.folded[r.step] {
-		text += styles.faint.Render(fmt.Sprintf("  [%s folded]", count(len(r.step.Events), "event")))
+	if t.folded[placeOf(r.step)] {
+		text += styles.faint.Render(fmt.Sprintf("  [%s folded]", within(r.step)))
 	}
 	return lead + text
+}
+
+// widest is more than a line of any screen holds, in bytes.
+const widest = 1_000
+
+// within says what a folded command hides.
+func within(step *inspect.Step) string {
+	commands, events := -1, 0
+	var add func(*inspect.Step)
+	add = func(step *inspect.Step) {
+		commands, events = commands+1, events+len(step.Events)
+		for _, child := range step.Steps {
+			add(child)
+		}
+	}
+	add(step)
+	if commands == 0 {
+		return count(events, "event")
+	}
+	return count(events, "event") + " and " + count(commands, "command")
 }

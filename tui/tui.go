@@ -43,6 +43,11 @@ type Options struct {
 	Forms Forms
 	// Name is what people call the system, such as its address.
 	Name string
+	// By says who decides about dead letters; empty for nobody who is known.
+	By string
+	// Flags are written behind the command lines that are copied, such as --address
+	// with its value.
+	Flags []string
 	// ReadOnly refuses whatever would change the system.
 	ReadOnly bool
 	// Keys replaces the keys of actions; see Actions for their names.

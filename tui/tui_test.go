@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -37,6 +38,7 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 // fake is a system whose aggregates count: event n of each says n.
 type fake struct {
 	mu       sync.Mutex
+	told     sync.Mutex        // of how it behaves
 	length   map[string]uint32 // events by "domain id"
 	feed     chan inspect.Followed
 	letters  []inspect.DeadLetter
@@ -44,7 +46,26 @@ type fake struct {
 	sent     []inspect.SendRequest
 	refuse   error
 	noReplay bool
-	failing  error // of every question
+	failing  error           // of every question
+	led      []*inspect.Step // to what the command that was sent led by now
+	done     bool            // every component has seen everything
+}
+
+// set changes how the system behaves.
+func (f *fake) set(change func()) {
+	f.told.Lock()
+	defer f.told.Unlock()
+	change()
+}
+
+func (f *fake) is(what *bool) (is bool) {
+	f.set(func() { is = *what })
+	return is
+}
+
+func (f *fake) error(what *error) (err error) {
+	f.set(func() { err = *what })
+	return err
 }
 
 func newFake() *fake {
@@ -64,7 +85,7 @@ func (f *fake) Domains(context.Context) ([]inspect.Domain, uint64, error) {
 	return []inspect.Domain{
 		{Name: "customer", Aggregates: 2, Events: 4, Position: 11, LastAt: noon.Add(-time.Minute), Served: true},
 		{Name: "order", Aggregates: 1_234_567, Events: 7, Position: 11, LastAt: noon, Served: true},
-	}, 11, f.failing
+	}, 11, f.error(&f.failing)
 }
 
 func (f *fake) Summaries(_ context.Context, request inspect.SummariesRequest) (inspect.Summaries, error) {
@@ -76,7 +97,7 @@ func (f *fake) Summaries(_ context.Context, request inspect.SummariesRequest) (i
 			page.Aggregates = append(page.Aggregates, summaryOf(request.Domain, id, length))
 		}
 	}
-	return page, f.failing
+	return page, f.error(&f.failing)
 }
 
 func summaryOf(domain, id string, length uint32) inspect.Summary {
@@ -88,7 +109,7 @@ func summaryOf(domain, id string, length uint32) inspect.Summary {
 func (f *fake) Summary(_ context.Context, domain, id string) (inspect.Summary, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return summaryOf(domain, id, f.length[domain+" "+id]), f.failing
+	return summaryOf(domain, id, f.length[domain+" "+id]), f.error(&f.failing)
 }
 
 func (f *fake) Events(_ context.Context, request inspect.EventsRequest) iter.Seq2[inspect.Event, error] {
@@ -136,36 +157,54 @@ func (f *fake) happens(domain, id string) {
 }
 
 func (f *fake) Trace(_ context.Context, correlation string) (inspect.Trace, error) {
+	if correlation == "corr-new" {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return inspect.Trace{CorrelationID: correlation, Steps: f.led}, f.error(&f.failing)
+	}
 	first := &inspect.Step{Stored: inspect.Stored{Events: []inspect.Event{eventOf("order", "order-1", 0), eventOf("order", "order-1", 1)}}}
 	child := &inspect.Step{
 		Stored: inspect.Stored{Events: []inspect.Event{eventOf("customer", "bob", 0)}, Cause: &inspect.Cause{By: "loyalty", Domain: "order", Root: "root of order-1", Sequence: 0}},
 		After:  1500 * time.Microsecond,
 	}
 	first.Steps = []*inspect.Step{child}
-	return inspect.Trace{CorrelationID: correlation, Steps: []*inspect.Step{first}, Commands: 2, Events: 3, Took: time.Second}, f.failing
+	return inspect.Trace{CorrelationID: correlation, Steps: []*inspect.Step{first}, Commands: 2, Events: 3, Took: time.Second}, f.error(&f.failing)
+}
+
+// leadsTo says what the command that is sent leads to by now.
+func (f *fake) leadsTo(step *inspect.Step) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	made := *step
+	f.led = []*inspect.Step{&made}
 }
 
 func (f *fake) State(_ context.Context, domain, id string, sequence *uint32) (inspect.State, error) {
-	if f.noReplay {
+	if f.is(&f.noReplay) {
 		return inspect.State{}, status.Error(codes.FailedPrecondition, "domain order's service does not offer Replay")
 	}
 	return inspect.State{
 		Domain: domain, AggregateID: id, Sequence: *sequence, Type: "shop.State", Decoded: true,
 		JSON: json.RawMessage(fmt.Sprintf(`{"count":%d,"fixed":"x","last":{"step":"Step%d"}}`, *sequence+1, *sequence%3)),
-	}, f.failing
+	}, f.error(&f.failing)
 }
 
 func (f *fake) Topology(context.Context) (inspect.Topology, error) {
 	return inspect.Topology{Store: "sqlite", Bus: "channel", Components: []inspect.Component{
 		{Kind: "domain", Name: "order", Address: "127.0.0.1:1"}, {Kind: "saga", Name: "loyalty", From: []string{"order"}, To: []string{"customer"}, Address: "127.0.0.1:2"},
-	}}, f.failing
+	}}, f.error(&f.failing)
 }
 
 func (f *fake) Subscriptions(context.Context, string) ([]inspect.Subscription, uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.is(&f.done) {
+		return nil, 11, nil
+	}
 	return []inspect.Subscription{
 		{Component: "projector/receipt", Slices: 2, Position: 5, Lag: 6, Holder: "0123456789", UpdatedAt: noon},
 		{Component: "projector/receipt", Slice: 1, Slices: 2, Position: 11, UpdatedAt: noon.Add(-time.Hour)},
-	}, 11, f.failing
+	}, 11, f.error(&f.failing)
 }
 
 func (f *fake) DeadLetters(context.Context, inspect.DeadLetterSelection, ...inspect.DeadLetterState) iter.Seq2[inspect.DeadLetter, error] {
@@ -174,7 +213,7 @@ func (f *fake) DeadLetters(context.Context, inspect.DeadLetterSelection, ...insp
 	f.mu.Unlock()
 	return func(yield func(inspect.DeadLetter, error) bool) {
 		for _, letter := range letters {
-			if !yield(letter, f.failing) {
+			if !yield(letter, f.error(&f.failing)) {
 				return
 			}
 		}
@@ -184,14 +223,14 @@ func (f *fake) DeadLetters(context.Context, inspect.DeadLetterSelection, ...insp
 func (f *fake) DeadLetter(context.Context, string, uint64) (inspect.DeadLetter, error) {
 	letter := f.letters[0]
 	letter.Events = []inspect.Event{eventOf("order", "order-1", 3)}
-	return letter, f.failing
+	return letter, f.error(&f.failing)
 }
 
 func (f *fake) Retry(_ context.Context, selection inspect.DeadLetterSelection, _ inspect.Decision) ([]inspect.DeadLetter, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.letters = nil
-	return nil, f.failing
+	return nil, f.error(&f.failing)
 }
 
 func (f *fake) Skip(_ context.Context, _ inspect.DeadLetterSelection, decision inspect.Decision) ([]inspect.DeadLetter, error) {
@@ -205,8 +244,8 @@ func (f *fake) Send(_ context.Context, request inspect.SendRequest) (inspect.Sen
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sent = append(f.sent, request)
-	if f.refuse != nil {
-		return inspect.Sent{}, f.refuse
+	if err := f.error(&f.refuse); err != nil {
+		return inspect.Sent{}, err
 	}
 	return inspect.Sent{
 		Domain: request.Domain, ID: request.ID, CorrelationID: "corr-new", Events: []inspect.Event{eventOf(request.Domain, request.ID, 7)},
@@ -478,13 +517,13 @@ func TestWhatTheSystemCannotAnswer(t *testing.T) {
 	t.Parallel()
 	system := newFake()
 	d := drive(t, system, 100, 30)
-	system.failing = status.Error(codes.PermissionDenied, "bob may not call it")
+	system.set(func() { system.failing = status.Error(codes.PermissionDenied, "bob may not call it") })
 	for _, keys := range [][]string{{"down", "enter"}, {"3"}, {"4"}} {
 		d.press(keys...)
 		d.until("bob may not call it")
 		d.press("1")
 	}
-	system.failing, system.noReplay = nil, true
+	system.set(func() { system.failing, system.noReplay = nil, true })
 	d.press("g")
 	d.writes("order order-1")
 	d.press("enter")
@@ -577,19 +616,22 @@ func TestACommandIsSent(t *testing.T) {
 	d.until(`"productId": "tea"`, `found "many"`)
 	d.press("ctrl+s")
 	d.until("nothing was sent")
+	own := &inspect.Step{Stored: inspect.Stored{Events: []inspect.Event{eventOf("order", "order-1", 7)}}}
+	system.leadsTo(own)
 	d.press("backspace", "backspace", "backspace", "backspace", "2", "ctrl+s")
-	d.until("accepted", "7 Step1", "receipt is at 7")
-	effect := eventOf("inventory", "tea", 3)
-	effect.CorrelationID = "corr-new"
-	system.feed <- inspect.Followed{Stored: inspect.Stored{Events: []inspect.Event{effect}, Position: 50, Head: 50}}
-	d.until("→ inventory tea Step0")
+	d.until("accepted", "7 Step1", "receipt is at 7", "at work: projector/receipt")
+	own.Steps = []*inspect.Step{{Stored: inspect.Stored{Events: []inspect.Event{eventOf("inventory", "tea", 3)}, Cause: &inspect.Cause{By: "reservation"}}}}
+	system.leadsTo(own)
+	d.until("reservation → inventory tea Step0")
+	system.set(func() { system.done = true })
+	d.until("all is done")
 	d.golden("form-sent")
 	want := []inspect.SendRequest{{Domain: "order", ID: "order-1", Type: "shop.AddItem", JSON: json.RawMessage(`{"productId":"tea","quantity":2}`), Sync: inspect.SyncSimple}}
 	if diff := cmp.Diff(want, system.sent); diff != "" {
 		t.Error(diff)
 	}
 
-	system.refuse = status.Error(codes.FailedPrecondition, "Order is closed")
+	system.set(func() { system.refuse = status.Error(codes.FailedPrecondition, "Order is closed") })
 	d.press("esc", "s")
 	d.until("shop.AddItem", "quantity")
 	d.press("ctrl+p") // the same once more
@@ -671,6 +713,11 @@ func FuzzPretty(f *testing.F) {
 	styles := newStyles()
 	f.Fuzz(func(t *testing.T, payload []byte, width int) {
 		width = max(1, min(width, 200))
+		for _, line := range styles.block(payload, width) {
+			if strings.ContainsFunc(ansi.Strip(line), unicode.IsControl) {
+				t.Fatalf("a control character is shown: %q", line)
+			}
+		}
 		for _, line := range pretty(payload) {
 			if strings.ContainsAny(line, "\x1b\n\r\a\b") {
 				t.Fatalf("a control character is shown: %q", line)

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -9,9 +10,12 @@ import (
 	"github.com/angz-dev/angz/inspect"
 )
 
-// mostKept bounds how many events are in memory, of an aggregate that may have
-// millions.
-const mostKept = 2_000
+// mostKept and mostBytes bound how many events are in memory, of an aggregate that
+// may have millions, and how large ones.
+const (
+	mostKept  = 2_000
+	mostBytes = 24 << 20 // of payloads; a page of the largest ones that are kept needs half
+)
 
 // window is a part of the events of one aggregate, or of the newest ones of the
 // whole system.
@@ -30,26 +34,83 @@ type window struct {
 	list       list
 	rows       int
 	log        []inspect.Event // the newest events of the system
+	left       []inspect.Event // those that the filter leaves, when it is known
+	known      bool
+}
+
+// beyond returns how many events at one end, the first ones or else the last ones,
+// are too many to be kept.
+func beyond(events []inspect.Event, first bool) int {
+	size := 0
+	for i := range events {
+		at := i
+		if first {
+			at = len(events) - 1 - i
+		}
+		if size += len(events[at].Payload); i >= mostKept || i >= page && size > mostBytes {
+			return len(events) - i
+		}
+	}
+	return 0
+}
+
+// steady changes the events with the cursor staying at the event where it is, or
+// at the newest one.
+func (w *window) steady(change func()) {
+	chosen, any := w.chosen()
+	above := w.list.cursor - w.list.top
+	change()
+	w.known = false
+	shown := w.shown()
+	w.list.keep(len(shown))
+	if w.follow {
+		w.list.cursor = max(0, len(shown)-1)
+		return
+	}
+	at := slices.IndexFunc(shown, func(event inspect.Event) bool { return any && same(event, chosen) })
+	if at >= 0 {
+		w.list.cursor, w.list.top = at, at-above
+	}
 }
 
 // open asks for the newest events of an aggregate, or those around a number.
 func (w *window) open(domain, id string, around *uint32) tea.Cmd {
 	w.everything, w.domain, w.id, w.root, w.filter = false, domain, id, "", ""
-	w.events, w.total, w.list, w.loading, w.follow = nil, 0, list{}, true, around == nil
+	w.events, w.total, w.list, w.loading, w.follow, w.known = nil, 0, list{}, true, around == nil, false
 	w.wanted = around
 	w.number++
 	return w.m.newest(w.number, domain, id, around)
 }
 
 func (w *window) showEverything() {
-	w.everything, w.filter, w.follow, w.events, w.loading = true, "", true, nil, false
+	w.everything, w.filter, w.follow, w.events, w.loading, w.known = true, "", true, nil, false, false
 	w.number++
 	w.list.cursor = len(w.log)
 }
 
-func (w *window) setFilter(text string) {
-	w.filter = strings.ToLower(text)
-	w.list = list{cursor: max(0, len(w.shown())-1)}
+func (w *window) setFilter(text string) tea.Cmd {
+	w.follow = false
+	w.steady(func() { w.filter = strings.ToLower(text) })
+	w.list.top = w.list.cursor - w.rows/2 // with what is around it
+	w.moved()
+	return w.search()
+}
+
+// search reads on backwards while the filter leaves little, as far as events are
+// kept.
+func (w *window) search() tea.Cmd {
+	if w.filter == "" || len(w.shown()) >= w.rows || len(w.events)+page > mostKept || beyond(w.events, false) > 0 {
+		return nil
+	}
+	return w.around()
+}
+
+// searched says which events the filter was applied to, when not to all of them.
+func (w *window) searched() string {
+	if w.everything || len(w.events) == 0 || len(w.events) == int(w.total) {
+		return ""
+	}
+	return fmt.Sprintf("in %d–%d", w.events[0].Sequence, w.events[len(w.events)-1].Sequence)
 }
 
 // shown returns the events that the filter leaves.
@@ -58,16 +119,19 @@ func (w *window) shown() []inspect.Event {
 	if w.everything {
 		events = w.log
 	}
-	if w.filter == "" {
+	switch {
+	case w.filter == "":
 		return events
+	case w.known:
+		return w.left
 	}
-	var left []inspect.Event
+	w.left, w.known = nil, true
 	for _, event := range events {
 		if strings.Contains(strings.ToLower(event.Type+" "+event.Name()+" "+string(event.Payload)), w.filter) {
-			left = append(left, event)
+			w.left = append(w.left, event)
 		}
 	}
-	return left
+	return w.left
 }
 
 func (w *window) chosen() (inspect.Event, bool) {
@@ -91,7 +155,7 @@ func (w *window) complete() bool {
 
 // around asks for more events when the cursor comes near an end of the window.
 func (w *window) around() tea.Cmd {
-	if w.everything || w.loading || w.filter != "" || len(w.events) == 0 {
+	if w.everything || w.loading || len(w.events) == 0 {
 		return nil
 	}
 	first, last := w.events[0].Sequence, w.events[len(w.events)-1].Sequence
@@ -99,7 +163,7 @@ func (w *window) around() tea.Cmd {
 	case w.list.cursor < w.rows && first > 0:
 		w.loading = true
 		return w.m.more(w.number, w.domain, w.id, first-min(first, page), first-1, before)
-	case w.list.cursor > len(w.events)-w.rows && !w.complete():
+	case w.list.cursor > len(w.shown())-w.rows && !w.complete():
 		w.loading = true
 		return w.m.more(w.number, w.domain, w.id, last+1, last+page, after)
 	}
@@ -156,13 +220,17 @@ func (w *window) take(message eventsMsg) bool {
 				w.list.cursor = i
 			}
 		}
+		w.known = false
 	case before:
-		w.events = append(message.events, w.events...)
-		w.list.cursor += len(message.events)
-		w.list.top += len(message.events)
-		w.events = w.events[:min(len(w.events), mostKept)]
+		w.steady(func() {
+			w.events = append(message.events, w.events...)
+			w.events = slices.Clip(w.events[:len(w.events)-beyond(w.events, false)])
+		})
 	case after:
 		w.add(message.events)
+	case nowhere:
+		w.total = max(w.total, message.total)
+		return false
 	}
 	if len(w.events) > 0 {
 		w.root = w.events[0].Root
@@ -172,51 +240,51 @@ func (w *window) take(message eventsMsg) bool {
 
 // add adds what comes next in the aggregate.
 func (w *window) add(events []inspect.Event) {
-	for _, event := range events {
-		w.total = max(w.total, event.Sequence+1)
-		if len(w.events) == 0 || event.Sequence == w.events[len(w.events)-1].Sequence+1 {
-			w.events = append(w.events, event)
+	w.steady(func() {
+		for _, event := range events {
+			w.total = max(w.total, event.Sequence+1)
+			if len(w.events) == 0 && event.Sequence == 0 || len(w.events) > 0 && event.Sequence == w.events[len(w.events)-1].Sequence+1 {
+				w.events = append(w.events, event)
+			}
 		}
-	}
-	if over := len(w.events) - mostKept; over > 0 {
-		w.events = append([]inspect.Event(nil), w.events[over:]...)
-		w.list.cursor, w.list.top = w.list.cursor-over, w.list.top-over
-	}
-	if w.follow {
-		w.list.cursor = len(w.shown()) - 1
-	}
+		w.events = slices.Clone(w.events[beyond(w.events, true):])
+	})
 }
 
 // news takes what was stored just now, and reports whether any of it is shown.
 func (w *window) news(message newsMsg) (shown bool) {
-	var own []inspect.Event
+	var all, own []inspect.Event
 	for _, stored := range message.stored {
 		for _, event := range stored.Events {
-			w.log = append(w.log, event)
-			if !w.everything && event.Domain == w.domain && (event.Root == w.root || event.AggregateID != "" && event.AggregateID == w.id) {
+			all = append(all, event)
+			if w.has(event) {
 				own = append(own, event)
+				w.total = max(w.total, event.Sequence+1)
 			}
 		}
 	}
-	over := len(w.log) - mostKept
-	if over > 0 {
-		w.log = append([]inspect.Event(nil), w.log[over:]...)
+	take := func() {
+		w.log = append(w.log, all...)
+		w.log = slices.Clone(w.log[beyond(w.log, true):])
 	}
-	if !w.everything {
-		if len(own) > 0 && !w.loading {
-			w.root = own[0].Root
-			w.add(own)
+	if w.everything {
+		if len(all) > 0 {
+			w.steady(take)
 		}
-		return len(own) > 0
+		return len(all) > 0
 	}
-	if over > 0 {
-		w.list.cursor, w.list.top = w.list.cursor-over, w.list.top-over
+	take()
+	if len(own) > 0 && !w.loading {
+		w.root = own[0].Root
+		w.add(own)
 	}
-	if w.follow {
-		w.list.cursor = len(w.shown()) - 1
-	}
-	w.list.keep(len(w.shown()))
-	return len(message.stored) > 0
+	return len(own) > 0
+}
+
+// has reports whether an event is of the aggregate that is shown.
+func (w *window) has(event inspect.Event) bool {
+	return !w.everything && event.Domain == w.domain &&
+		(event.Root == w.root || event.Root == w.id || event.AggregateID != "" && event.AggregateID == w.id)
 }
 
 func (w *window) emptiness() string {

@@ -53,6 +53,7 @@ func (o *tuiOptions) run(ctx context.Context, s streams) error {
 	if !ok || !isatty.IsTerminal(out.Fd()) {
 		return usagef("angz tui needs a terminal; every view has a command that prints the same: angz domains, roots, events, tail, state, diff, trace, topology, projections, dlq")
 	}
+	flags := o.connection.given() // before a context is resolved to what it stands for
 	system, err := o.connection.ask(ctx, s)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func (o *tuiOptions) run(ctx context.Context, s streams) error {
 	defer system.close()
 	err = tui.Run(ctx, tui.Options{
 		System: system, Forms: &forms{system: system, s: s}, Name: system.conn.Address(), ReadOnly: o.readOnly, Keys: keys, Explain: system.explain,
-		By: variable(s.environ, "USER"), Flags: o.connection.given(),
+		By: variable(s.environ, "USER"), Flags: flags,
 		Input: s.in, Output: s.out, Environ: s.environ,
 	})
 	if err != nil && strings.HasPrefix(err.Error(), "keys: ") {
@@ -71,7 +72,7 @@ func (o *tuiOptions) run(ctx context.Context, s streams) error {
 
 // given returns the flags that somebody set, as they are written in a command line.
 func (c *connection) given() (flags []string) {
-	for _, flag := range [][2]string{{"--address", c.address}, {"--ca", c.ca}, {"--cert", c.cert}, {"--key", c.key}} {
+	for _, flag := range [][2]string{{"--address", c.address}, {"--context", c.context}, {"--ca", c.ca}, {"--cert", c.cert}, {"--key", c.key}} {
 		if flag[1] != "" {
 			flags = append(flags, flag[0], flag[1])
 		}
