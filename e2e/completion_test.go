@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ func TestShellsComplete(t *testing.T) {
 			if _, err := exec.LookPath(name); err != nil {
 				t.Fatalf("%s is not installed: see .ci/deps", name)
 			}
-			w := openTerminal(t, "HOME="+t.TempDir())
+			w := openTerminal(t, "HOME="+shellHome(t))
 			w.types("cd " + project + "; PATH=" + filepath.Dir(binary) + ":$PATH exec " + shell.start)
 			w.types("true") // the shell reads its first line when it is there
 			w.types(shell.prepare)
@@ -48,6 +49,18 @@ func TestShellsComplete(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shellHome returns a home for a shell, which may still write its history there
+// while the test ends.
+func shellHome(t *testing.T) string {
+	t.Helper()
+	home, err := os.MkdirTemp("", "angz-home")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	return home
 }
 
 // A system that does not answer gives nothing, and the shell goes on.
