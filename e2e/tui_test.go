@@ -71,7 +71,7 @@ func TestTUI(t *testing.T) {
 	send("customer", "bob@example.com", "CreateCustomer", `{"name": "Bob", "email": "bob@example.com"}`)
 	send("order", "order-1", "CreateOrder", `{"customer_id": "alice@example.com"}`)
 
-	w := openTerminal(t, "ANGZ="+binary)
+	w := openTerminal(t, "ANGZ="+binary, "LC_ALL=C.UTF-8")
 	w.types("cd " + shop + "; stty -a | grep -o ' -*icanon' >before; $ANGZ tui --address " + address)
 	w.shows("customer", "inventory", "order", "everything")
 
@@ -163,7 +163,7 @@ func TestTUIWithoutATerminal(t *testing.T) {
 	if code != 2 || !strings.Contains(said, "angz tui needs a terminal; every view has a command that prints the same") {
 		t.Errorf("exit code %d\n%s", code, said)
 	}
-	w := openTerminal(t, "ANGZ="+binary)
+	w := openTerminal(t, "ANGZ="+binary, "LC_ALL=C.UTF-8")
 	w.types("$ANGZ tui --address localhost:1")
 	w.shows("no connection")
 	w.press("q")
