@@ -3,7 +3,7 @@
 GO ?= go
 export GOTOOLCHAIN = local
 # Tests start many processes; this is how long all of them together may take.
-TEST_TIMEOUT ?= 20m
+TEST_TIMEOUT ?= 40m
 
 .PHONY: help
 help: ## Show this

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	tea "charm.land/bubbletea/v2"
-
 	"charm.land/bubbles/v2/textinput"
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/angz-dev/angz/inspect"
 )
@@ -82,12 +82,18 @@ func newModel(ctx context.Context, options Options) (*model, error) {
 // Init asks for what is shown first.
 func (m *model) Init() tea.Cmd { return tea.Batch(m.domains(), m.feed.read, m.feed.next) }
 
+// wholeScreen has a terminal scroll all of its lines, and leaves its cursor where it
+// is. The library scrolls a part of them to save output, and then says again that it
+// is all; when the terminal grows in between, that is the old height, and what is
+// drawn below it goes astray until the terminal is told otherwise.
+const wholeScreen = ansi.SaveCursor + "\x1b[r" + ansi.RestoreCursor
+
 // Update changes the model by a message.
 func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 	switch message := message.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = message.Width, message.Height
-		return m, nil
+		return m, tea.Sequence(tea.Raw(wholeScreen), tea.ClearScreen)
 	case tea.KeyPressMsg:
 		return m, m.press(message)
 	case tea.PasteMsg:

@@ -177,3 +177,32 @@ func FuzzInASCII(f *testing.F) {
 		}
 	})
 }
+
+// TestAResizedTerminalScrollsAllOfItsLines sees that it is told so before all is
+// drawn again.
+func TestAResizedTerminalScrollsAllOfItsLines(t *testing.T) {
+	t.Parallel()
+	m, err := newModel(t.Context(), Options{System: newFake()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, person := io.Pipe()
+	defer person.Close()
+	out, ended := &output{}, make(chan error, 1)
+	began, told := out.shows(enter), out.shows("\x1b[r")
+	program := tea.NewProgram(m, tea.WithContext(t.Context()), tea.WithInput(keys), tea.WithOutput(out), tea.WithEnvironment([]string{"TERM=xterm-256color"}))
+	go func() {
+		_, err := program.Run()
+		ended <- err
+	}()
+	<-began
+	program.Send(tea.WindowSizeMsg{Width: 120, Height: 40})
+	<-told
+	redrawn := out.shows("streams")
+	program.Send(tea.WindowSizeMsg{Width: 100, Height: 30})
+	<-redrawn
+	program.Quit()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
