@@ -191,48 +191,53 @@ func TestASagaThatAnswersItselfForEverIsCut(t *testing.T) {
 
 func TestASagaThatIsAskedAgainIsToldOnce(t *testing.T) {
 	t.Parallel()
-	r := newTeller(story.Options{})
-	root := stored("order", "o1", "Place", 0)
-	r.Decided(root)
-	away := because(stored("stock", "p1", "Reserve", 4), "order", "o1", 0, 0)
-	away.Events, away.Err = nil, status.Error(codes.Unavailable, "away")
-	r.Decided(away)
-	r.Delivered(observe.Delivery{Component: "saga/fulfil", Events: root.Events, Outcome: observe.Failed, Reason: "away"})
-	child := because(stored("stock", "p1", "Reserve", 4), "order", "o1", 0, 0)
-	r.Decided(child)
-	again := because(stored("stock", "p1", "Reserve", 4), "order", "o1", 0, 0)
-	again.Duplicate = true
-	r.Decided(again)
-	for _, events := range []*pb.EventBook{child.Events, root.Events} {
-		r.Delivered(handled("projector/receipt", events))
-		r.Delivered(handled("saga/fulfil", events))
-	}
-	want := []string{"order o1 Place → PlaceDone #0 2ms → receipt 1ms, fulfil <1ms (attempt 2) → stock p1 Reserve → ReserveDone #4 2ms → receipt 1ms, fulfil 1ms"}
-	if diff := cmp.Diff(want, r.texts()); diff != "" {
-		t.Error(diff)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newTeller(story.Options{})
+		root := stored("order", "o1", "Place", 0)
+		r.Decided(root)
+		away := because(stored("stock", "p1", "Reserve", 4), "order", "o1", 0, 0)
+		away.Events, away.Err = nil, status.Error(codes.Unavailable, "away")
+		r.Decided(away)
+		r.Delivered(observe.Delivery{Component: "saga/fulfil", Events: root.Events, Outcome: observe.Failed, Reason: "away"})
+		child := because(stored("stock", "p1", "Reserve", 4), "order", "o1", 0, 0)
+		r.Decided(child)
+		again := because(stored("stock", "p1", "Reserve", 4), "order", "o1", 0, 0)
+		again.Duplicate = true
+		r.Decided(again)
+		for _, events := range []*pb.EventBook{child.Events, root.Events} {
+			r.Delivered(handled("projector/receipt", events))
+			r.Delivered(handled("saga/fulfil", events))
+		}
+		want := []string{"order o1 Place → PlaceDone #0 2ms → receipt 1ms, fulfil <1ms (attempt 2) → stock p1 Reserve → ReserveDone #4 2ms → receipt 1ms, fulfil 1ms"}
+		if diff := cmp.Diff(want, r.texts()); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // branching is a story with two commands of one saga.
-func branching(t *testing.T) *story.Story {
+func branching(t *testing.T) (branching *story.Story) {
 	t.Helper()
-	r := newTeller(story.Options{})
-	root := stored("customer", "alice@example.com", "CreateCustomer", 0)
-	root.Command.CorrelationId = "3f2a7b11-9dad-11d1-80b4-00c04fd430c8"
-	r.Decided(root)
-	for index := range uint32(2) {
-		child := because(stored("order", fmt.Sprint("o", index), "AddPoints", 3), "customer", "alice@example.com", 0, index)
-		if index == 1 {
-			child.Events, child.Err = nil, status.Error(codes.FailedPrecondition, "too \x1b[2Jmany\npoints")
+	synctest.Test(t, func(t *testing.T) { // time stands still, so that what is measured is known
+		r := newTeller(story.Options{})
+		root := stored("customer", "alice@example.com", "CreateCustomer", 0)
+		root.Command.CorrelationId = "3f2a7b11-9dad-11d1-80b4-00c04fd430c8"
+		r.Decided(root)
+		for index := range uint32(2) {
+			child := because(stored("order", fmt.Sprint("o", index), "AddPoints", 3), "customer", "alice@example.com", 0, index)
+			if index == 1 {
+				child.Events, child.Err = nil, status.Error(codes.FailedPrecondition, "too \x1b[2Jmany\npoints")
+			}
+			r.Decided(child)
 		}
-		r.Decided(child)
-	}
-	r.Delivered(handled("saga/fulfil", root.Events))
-	r.Close()
-	if len(r.told) != 1 {
-		t.Fatalf("told %d stories", len(r.told))
-	}
-	return &r.told[0]
+		r.Delivered(handled("saga/fulfil", root.Events))
+		r.Close()
+		if len(r.told) != 1 {
+			t.Fatalf("told %d stories", len(r.told))
+		}
+		branching = &r.told[0]
+	})
+	return branching
 }
 
 func TestTextFitsTheTerminal(t *testing.T) {
