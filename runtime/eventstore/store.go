@@ -128,6 +128,25 @@ type Subscriptions interface {
 	Advance(ctx context.Context, advance Advance) error
 	// Positions lists all slices of all subscriptions by name and number.
 	Positions(ctx context.Context) ([]Position, error)
+	Steering
+}
+
+// Steering is how people decide about subscriptions. Share tells those who work on
+// them.
+type Steering interface {
+	// Pause lets a subscription rest, or go on. ErrNoSubscription when there is
+	// none of that name.
+	Pause(ctx context.Context, pause Pause) error
+	// Rewind asks for a subscription to begin again, instead of what was asked for
+	// before. ErrNoSubscription when there is none of that name.
+	Rewind(ctx context.Context, rewind Rewind) error
+	// Rewound moves all slices back to where the rewind wants them, forgets what is
+	// parked behind that place, and ends the rewind; or only ends it, if it failed.
+	// ErrFenced when it is not the member's to do, or not any more.
+	Rewound(ctx context.Context, rewound Rewound) error
+	// Controls lists what has been decided, by name. Subscriptions about which
+	// nobody ever decided are left out.
+	Controls(ctx context.Context) ([]Control, error)
 }
 
 // Parking keeps events that a consumer could not handle.
@@ -235,8 +254,58 @@ type Shared struct {
 	Slices []Slice // all of them, by number; those of the member are its claims
 	// Surplus is how many slices the member holds beyond its fair share, the
 	// number of slices divided by that of members, rounded up. It is to bring
-	// that many to rest and name them in Return.
+	// that many to rest and name them in Return. While a subscription is paused or
+	// being rewound nobody gets slices, and all that a member holds are too many.
 	Surplus int
+	Paused  bool
+	Note    string // who decided so and why, when it is paused
+	// Rewind is for this member to do; nil when there is none, or while somebody
+	// else does it or still holds slices.
+	Rewind *Rewinding
+}
+
+// Rewinding is a rewind that is to be done.
+type Rewinding struct {
+	Number uint64 // of this rewind among all of its subscription, from 1
+	To     uint64
+	Clear  bool
+}
+
+// Pause says that a subscription is to rest, or to go on.
+type Pause struct {
+	Name   string
+	Paused bool
+	Note   string // who decided so and why
+}
+
+// Rewind says that a subscription is to begin again.
+type Rewind struct {
+	Name string
+	To   uint64 // everything behind this position comes again; slices that have not come so far stay
+	// Clear says that what the component has made is to be cleared away first.
+	Clear bool
+	Note  string // who decided so and why
+}
+
+// Rewound says that a rewind has been done.
+type Rewound struct {
+	Name   string
+	Number uint64
+	Member uuid.UUID
+	Failed string // why it cannot be done; empty when it was
+}
+
+// Control is what people have decided about a subscription.
+type Control struct {
+	Name      string
+	Paused    bool
+	Note      string // of the newest decision
+	At        time.Time
+	Rewinding bool   // the newest rewind is not done yet
+	Number    uint64 // of the newest rewind; 0 when there was none
+	To        uint64 // of the newest rewind, as Clear
+	Clear     bool
+	Failed    string // why the newest rewind was not done; empty when it was
 }
 
 // Slice is one slice of a subscription.
@@ -340,6 +409,8 @@ var (
 	ErrFenced      = errors.New("the subscription has been taken over")
 	ErrSlices      = errors.New("the subscription is divided into another number of slices")
 	ErrNotParked   = errors.New("no event is parked there")
+
+	ErrNoSubscription = errors.New("there is no such subscription")
 )
 
 // Conflict says that an append expected another next number than there was.

@@ -49,7 +49,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 		migrate bool
 		want    []string
 	}{
-		"newer":                        {"99", true, []string{"of version 99", "only up to version 3", "use the angz that made them"}},
+		"newer":                        {"99", true, []string{"of version 99", "only up to version 4", "use the angz that made them"}},
 		"missing, and not to be made":  {"", false, []string{"of version 0", "angz migrate", "storage.postgres.migrate"}},
 		"newer, and not to be changed": {"99", false, []string{"of version 99"}},
 	} {
@@ -77,7 +77,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 func TestTablesOfTheVersionBeforeAreBroughtUpAndItsProcessesGoOn(t *testing.T) {
 	t.Parallel()
 	uri := ofVersion(t, 1)
-	if _, err := open(t, postgres.Options{URI: uri}); err == nil || !strings.Contains(err.Error(), "of version 1, this version of angz needs version 3") {
+	if _, err := open(t, postgres.Options{URI: uri}); err == nil || !strings.Contains(err.Error(), "of version 1, this version of angz needs version 4") {
 		t.Errorf("without a migration: got %v", err)
 	}
 	old := connected(t, uri)
@@ -120,6 +120,34 @@ func ofVersion(t *testing.T, version int) (uri string) {
 	}
 	execute(t, uri, fmt.Sprintf(`INSERT INTO angz_meta VALUES ('schema_version', '%d'), ('log_epoch', '%s')`, version, uuid.New()))
 	return uri
+}
+
+// A process of the version before rests, too, when somebody pauses what it works on.
+func TestProcessesOfVersion3HeedAPause(t *testing.T) {
+	t.Parallel()
+	uri := ofVersion(t, 3)
+	old, member := connected(t, uri), uuid.New()
+	shareAsBefore := func() (held, surplus int) {
+		t.Helper()
+		err := old.QueryRow(t.Context(), `SELECT count(member), max(surplus) FROM angz_share('saga', $1, '', 3, 60000, '{}', false)`, member).Scan(&held, &surplus)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held, surplus
+	}
+	if held, surplus := shareAsBefore(); held != 3 || surplus != 0 {
+		t.Errorf("it holds %d slices, %d too many", held, surplus)
+	}
+	store := opened(t, uri)
+	if held, surplus := shareAsBefore(); held != 3 || surplus != 0 {
+		t.Errorf("after the migration it holds %d slices, %d too many", held, surplus)
+	}
+	if err := store.Pause(t.Context(), eventstore.Pause{Name: "saga", Paused: true}); err != nil {
+		t.Fatal(err)
+	}
+	if held, surplus := shareAsBefore(); held != 3 || surplus != 3 {
+		t.Errorf("while it is paused it holds %d slices, %d too many", held, surplus)
+	}
 }
 
 // appendAsVersion2 makes a new aggregate with one event as a process of version 2 does.
@@ -228,7 +256,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	t.Parallel()
 	uri := server.Use(t)
 	planned, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{DryRun: true})
-	if err != nil || planned.From != 0 || planned.To != 3 || len(planned.Statements) < 10 {
+	if err != nil || planned.From != 0 || planned.To != 4 || len(planned.Statements) < 10 {
 		t.Fatalf("dry run: %+v, %v", planned, err)
 	}
 	if _, err := open(t, postgres.Options{URI: uri}); err == nil {
@@ -239,7 +267,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 		t.Fatalf("migrate: %+v, %v", done, err)
 	}
 	again, err := postgres.Migrate(t.Context(), uri, postgres.MigrateOptions{})
-	if err != nil || again.From != 3 || len(again.Statements) != 0 {
+	if err != nil || again.From != 4 || len(again.Statements) != 0 {
 		t.Errorf("once more: %+v, %v", again, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // schemaVersion is the version of the tables that this version of angz knows.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // Advisory locks have two numbers. The first is a class of angz's own, 0x616e677a
 // ("angz") here and 0x616e6773 for subscriptions, whose second number is a hash of
@@ -119,6 +119,23 @@ var migrations = []migration{{
 	// People look for names, by the part that eventstore.NameKey leaves of them. Last,
 	// because nobody can make an aggregate from here to the end.
 	`CREATE INDEX angz_streams_name ON angz_streams (domain, (left(name, 200) COLLATE "C"), root)`,
+}, {
+	// What people decided: rewind counts wishes, rewinder is who does the newest.
+	`CREATE TABLE angz_controls (
+		name text COLLATE "C" PRIMARY KEY,
+		paused boolean NOT NULL DEFAULT false,
+		note text NOT NULL,
+		decided_at timestamptz NOT NULL,
+		rewind bigint NOT NULL DEFAULT 0,
+		rewinding boolean NOT NULL DEFAULT false,
+		target bigint NOT NULL DEFAULT 0,
+		clear boolean NOT NULL DEFAULT false,
+		rewinder uuid,
+		failed text NOT NULL DEFAULT ''
+	)`,
+	shareControlledFunction,
+	shareAsBefore,
+	rewoundFunction,
 }}
 
 // appendFunction stores a batch in one statement of the client, so that the log's
@@ -350,6 +367,105 @@ BEGIN
 			SELECT count(*)::integer FROM angz_slices h WHERE h.name = subscription AND h.member = asking) - fair) END
 	FROM angz_slices s LEFT JOIN angz_members m ON m.name = s.name AND m.member = s.member
 	WHERE s.name = subscription ORDER BY s.number;
+END $$`
+
+// shareControlledFunction is shareFunction with what people have decided: while a
+// subscription is paused or being rewound nobody is given slices, and who asks
+// first when nobody holds any does the rewind.
+const shareControlledFunction = `CREATE FUNCTION angz_share_controlled(
+		subscription text, asking uuid, reached_at text, wanted integer, lease_ms bigint, given_back integer[], leaves boolean
+	) RETURNS TABLE (number integer, "position" bigint, epoch bigint, member uuid, address text, surplus integer,
+		paused boolean, note text, rewind bigint, target bigint, clear boolean)
+	LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	moment timestamptz;
+	there integer;
+	alive integer;
+	fair integer := 0;
+	held integer := 0;
+	control angz_controls;
+BEGIN
+	PERFORM pg_advisory_xact_lock(1634625395, hashtext(subscription));
+	-- In the order in which those who advance lock them, or each might wait for the other.
+	PERFORM 1 FROM angz_slices s WHERE s.name = subscription ORDER BY s.number FOR UPDATE;
+	moment := clock_timestamp();
+	SELECT count(*) INTO there FROM angz_slices s WHERE s.name = subscription;
+	IF there = 0 THEN
+		INSERT INTO angz_slices (name, number, position, epoch, updated_at) SELECT subscription, n, 0, 0, moment FROM generate_series(0, wanted - 1) n;
+	ELSIF there <> wanted THEN
+		RAISE EXCEPTION 'subscription % has % slices', subscription, there USING ERRCODE = 'AZ001';
+	END IF;
+	IF leaves THEN
+		DELETE FROM angz_members m WHERE m.name = subscription AND m.member = asking;
+	ELSE
+		INSERT INTO angz_members AS m (name, member, address, until) VALUES (subscription, asking, reached_at, moment + lease_ms * interval '1 millisecond')
+		ON CONFLICT ON CONSTRAINT angz_members_pkey DO UPDATE SET address = excluded.address, until = excluded.until;
+	END IF;
+	UPDATE angz_slices s SET member = NULL, updated_at = moment
+	WHERE s.name = subscription AND s.member IS NOT NULL AND (
+		s.member = asking AND s.number = ANY (given_back)
+		OR NOT EXISTS (SELECT 1 FROM angz_members m WHERE m.name = subscription AND m.member = s.member AND m.until > moment));
+	DELETE FROM angz_members m WHERE m.name = subscription AND m.until <= moment;
+	SELECT * INTO control FROM angz_controls c WHERE c.name = subscription;
+	IF NOT leaves THEN
+		SELECT count(*) INTO alive FROM angz_members m WHERE m.name = subscription;
+		SELECT count(*) INTO held FROM angz_slices s WHERE s.name = subscription AND s.member = asking;
+		IF NOT coalesce(control.paused OR control.rewinding, false) THEN
+			fair := (wanted + alive - 1) / alive;
+		END IF;
+		IF held < fair THEN
+			UPDATE angz_slices s SET member = asking, epoch = s.epoch + 1, updated_at = moment
+			WHERE s.name = subscription AND s.number IN (
+				SELECT f.number FROM angz_slices f WHERE f.name = subscription AND f.member IS NULL ORDER BY f.number LIMIT fair - held);
+			SELECT count(*) INTO held FROM angz_slices s WHERE s.name = subscription AND s.member = asking;
+		END IF;
+	END IF;
+	IF leaves OR NOT coalesce(control.rewinding, false) OR EXISTS (SELECT 1 FROM angz_slices s WHERE s.name = subscription AND s.member IS NOT NULL)
+		OR EXISTS (SELECT 1 FROM angz_members m WHERE m.name = subscription AND m.member = control.rewinder AND m.member <> asking) THEN
+		control.rewind := NULL;
+	ELSIF control.rewinder IS DISTINCT FROM asking THEN
+		UPDATE angz_controls c SET rewinder = asking WHERE c.name = subscription;
+	END IF;
+	RETURN QUERY SELECT s.number, s.position, s.epoch, s.member, coalesce(m.address, ''), greatest(0, held - fair),
+		coalesce(control.paused, false), coalesce(control.note, ''), coalesce(control.rewind, 0::bigint), coalesce(control.target, 0::bigint), coalesce(control.clear, false)
+	FROM angz_slices s LEFT JOIN angz_members m ON m.name = s.name AND m.member = s.member
+	WHERE s.name = subscription ORDER BY s.number;
+END $$`
+
+// shareAsBefore lets processes of the version before heed what has been decided
+// while they are replaced. They do no rewinds.
+const shareAsBefore = `CREATE OR REPLACE FUNCTION angz_share(
+		subscription text, asking uuid, reached_at text, wanted integer, lease_ms bigint, given_back integer[], leaves boolean
+	) RETURNS TABLE (number integer, "position" bigint, epoch bigint, member uuid, address text, surplus integer)
+	LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	RETURN QUERY SELECT s.number, s.position, s.epoch, s.member, s.address, s.surplus
+	FROM angz_share_controlled(subscription, asking, reached_at, wanted, lease_ms, given_back, leaves) s;
+	UPDATE angz_controls c SET rewinder = NULL WHERE c.name = subscription AND c.rewinder = asking;
+END $$`
+
+// rewoundFunction ends a rewind, or changes nothing and returns false when it is
+// not the member's. Whoever held slices before may not record anything any more,
+// wherever it was: a position alone may be the same as before.
+const rewoundFunction = `CREATE FUNCTION angz_rewound(subscription text, done bigint, by uuid, failure text) RETURNS boolean
+	LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	back_to bigint;
+BEGIN
+	PERFORM pg_advisory_xact_lock(1634625395, hashtext(subscription));
+	PERFORM 1 FROM angz_slices s WHERE s.name = subscription ORDER BY s.number FOR UPDATE;
+	UPDATE angz_controls c SET rewinding = false, rewinder = NULL, failed = failure
+	WHERE c.name = subscription AND c.rewinding AND c.rewind = done AND c.rewinder = by
+	RETURNING c.target INTO back_to;
+	IF back_to IS NULL THEN
+		RETURN false;
+	END IF;
+	IF failure = '' THEN
+		UPDATE angz_slices s SET position = least(s.position, back_to), epoch = s.epoch + 1, member = NULL, updated_at = clock_timestamp()
+		WHERE s.name = subscription;
+		DELETE FROM angz_parked p WHERE p.subscription = angz_rewound.subscription AND p.position > back_to;
+	END IF;
+	RETURN true;
 END $$`
 
 // advanceFunction moves slices and parks events, or returns the slices that the

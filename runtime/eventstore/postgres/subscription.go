@@ -53,7 +53,7 @@ func (s *Store) share(ctx context.Context, request *eventstore.Share) (shared ev
 	for i, number := range request.Return {
 		given[i] = int32(number)
 	}
-	rows, err := s.pool.Query(ctx, `SELECT * FROM angz_share($1, $2, $3, $4, $5, $6, $7)`, request.Name, pgtype.UUID{Bytes: request.Member, Valid: true},
+	rows, err := s.pool.Query(ctx, `SELECT * FROM angz_share_controlled($1, $2, $3, $4, $5, $6, $7)`, request.Name, pgtype.UUID{Bytes: request.Member, Valid: true},
 		request.Address, int32(request.Slices), request.Lease.Milliseconds(), given, request.Leave)
 	if err != nil {
 		return shared, sharing(err)
@@ -62,13 +62,23 @@ func (s *Store) share(ctx context.Context, request *eventstore.Share) (shared ev
 	var position, epoch int64
 	var member pgtype.UUID
 	var address string
-	_, err = pgx.ForEachRow(rows, []any{&number, &position, &epoch, &member, &address, &surplus}, func() error {
+	var rewind, target int64
+	var clearing bool
+	_, err = pgx.ForEachRow(rows, []any{
+		&number, &position, &epoch, &member, &address, &surplus, &shared.Paused, &shared.Note, &rewind, &target, &clearing,
+	}, func() error {
 		shared.Slices = append(shared.Slices, eventstore.Slice{
 			Number: int(number), Position: uint64(position), Epoch: uint64(epoch), Member: member.Bytes, Address: address,
 		})
 		return nil
 	})
 	shared.Surplus = int(surplus)
+	if !shared.Paused {
+		shared.Note = ""
+	}
+	if rewind > 0 {
+		shared.Rewind = &eventstore.Rewinding{Number: uint64(rewind), To: uint64(target), Clear: clearing}
+	}
 	return shared, sharing(err)
 }
 

@@ -125,7 +125,7 @@ func TestWrongFileIsRefusedAndNotTouched(t *testing.T) {
 		},
 		"a newer version": {
 			func(t *testing.T, _, path string) { database(t, path, newerHeader...) },
-			[]string{"it was written by a newer angz (format 99, this one knows up to 3)", "use the newer angz"},
+			[]string{"it was written by a newer angz (format 99, this one knows up to 4)", "use the newer angz"},
 		},
 		"a folder": {
 			func(t *testing.T, _, path string) {

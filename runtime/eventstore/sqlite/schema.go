@@ -15,7 +15,7 @@ import (
 // tables in it.
 const (
 	applicationID = 0x616e677a // "angz"
-	schemaVersion = 3
+	schemaVersion = 4
 )
 
 // Every row of events stands on its own, so that reading a page of the log
@@ -62,6 +62,7 @@ var schema = []string{
 	) STRICT`,
 	createSlices,
 	createMembers,
+	createControls,
 	`CREATE TABLE parked (
 		subscription TEXT NOT NULL,
 		position INTEGER NOT NULL,
@@ -107,6 +108,20 @@ const (
 		until INTEGER NOT NULL,
 		PRIMARY KEY (name, member)
 	) STRICT, WITHOUT ROWID`
+
+	// What people decided: rewind counts wishes, rewinder is who does the newest.
+	createControls = `CREATE TABLE controls (
+		name TEXT NOT NULL PRIMARY KEY,
+		paused INTEGER NOT NULL DEFAULT 0,
+		note TEXT NOT NULL,
+		decided_at INTEGER NOT NULL,
+		rewind INTEGER NOT NULL DEFAULT 0,
+		rewinding INTEGER NOT NULL DEFAULT 0,
+		target INTEGER NOT NULL DEFAULT 0,
+		clear INTEGER NOT NULL DEFAULT 0,
+		rewinder BLOB,
+		failed TEXT NOT NULL DEFAULT ''
+	) STRICT, WITHOUT ROWID`
 )
 
 // migrations lead from one version of the tables to the next; the first is from
@@ -131,6 +146,7 @@ var migrations = [][]string{
 			FROM streams s CROSS JOIN events e ON e.stream = s.id AND e.seq = (SELECT max(seq) FROM events WHERE stream = s.id)
 			GROUP BY s.domain`,
 	},
+	{createControls},
 }
 
 // migrate brings the tables of an older version up to this one.

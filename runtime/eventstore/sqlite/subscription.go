@@ -74,11 +74,15 @@ func (t *transaction) share(ctx context.Context, request *eventstore.Share, at t
 	if err != nil {
 		return eventstore.Shared{}, err
 	}
-	surplus := 0
+	control, err := t.control(ctx, request.Name)
+	if err != nil {
+		return eventstore.Shared{}, err
+	}
+	var shared eventstore.Shared
 	if request.Leave {
 		err = t.giveBack(ctx, request, slices)
 	} else {
-		surplus, err = t.takeShare(ctx, request, slices, members)
+		shared.Surplus, err = t.takeShare(ctx, request, slices, members, !control.Paused && !control.Rewinding)
 	}
 	if err != nil {
 		return eventstore.Shared{}, err
@@ -90,7 +94,14 @@ func (t *transaction) share(ctx context.Context, request *eventstore.Share, at t
 		}
 		slices[i].Address = address
 	}
-	return eventstore.Shared{Slices: slices, Surplus: surplus}, nil
+	shared.Slices = slices
+	if shared.Paused = control.Paused; control.Paused {
+		shared.Note = control.Note
+	}
+	if control.Rewinding && !request.Leave {
+		shared.Rewind, err = t.rewinding(ctx, request, &control, slices, members)
+	}
+	return shared, err
 }
 
 // giveBack frees all slices of a member.
@@ -107,8 +118,8 @@ func (t *transaction) giveBack(ctx context.Context, request *eventstore.Share, s
 }
 
 // takeShare gives a member free slices up to its fair share, and returns how
-// many it has beyond that.
-func (t *transaction) takeShare(ctx context.Context, request *eventstore.Share, all []eventstore.Slice, members map[uuid.UUID]string) (int, error) {
+// many it has beyond that. The share of a subscription that rests is none.
+func (t *transaction) takeShare(ctx context.Context, request *eventstore.Share, all []eventstore.Slice, members map[uuid.UUID]string, goesOn bool) (int, error) {
 	held := 0
 	var free []*eventstore.Slice
 	for i := range all {
@@ -125,7 +136,10 @@ func (t *transaction) takeShare(ctx context.Context, request *eventstore.Share, 
 			held++
 		}
 	}
-	fair := (len(all) + len(members) - 1) / len(members)
+	fair := 0
+	if goesOn {
+		fair = (len(all) + len(members) - 1) / len(members)
+	}
 	for ; len(free) > 0 && held < fair; free = free[1:] {
 		if err := t.handOver(ctx, request.Name, free[0], request.Member); err != nil {
 			return 0, err

@@ -27,7 +27,8 @@ type machine struct {
 
 	driver  Driver
 	members []eventstore.Share
-	claims  []claim // all that were ever given
+	claims  []claim              // all that were ever given
+	rewinds []eventstore.Rewound // all that were ever to be done
 }
 
 // claim is a slice as it was handed to a member.
@@ -53,6 +54,7 @@ func behavesLikeModel(t *testing.T, driver Driver) {
 		actions := map[string]func(*rapid.T){
 			"append": m.append, "append more": m.append, "save snapshot": m.saveSnapshot, "read aggregate": m.readAggregate,
 			"read log": m.readLog, "survey": m.survey, "read index": m.readIndex, "share": m.share, "share more": m.share, "advance": m.advance, "decide": m.decide,
+			"pause": m.pause, "rewind": m.rewind, "rewound": m.rewound,
 			"read subscriptions": m.readSubscriptions, "read parked": m.readParked,
 		}
 		if driver.Durable {
@@ -265,6 +267,43 @@ func (m *machine) share(rt *rapid.T) {
 			m.claims = append(m.claims, claim{request.Name, slice})
 		}
 	}
+	if shared.Rewind != nil {
+		m.rewinds = append(m.rewinds, eventstore.Rewound{Name: request.Name, Number: shared.Rewind.Number, Member: request.Member})
+	}
+}
+
+func (m *machine) pause(rt *rapid.T) {
+	pause := eventstore.Pause{Name: subscriptionName(rt), Paused: rapid.Bool().Draw(rt, "paused"), Note: rapid.SampledFrom([]string{"", "alice"}).Draw(rt, "note")}
+	m.checkDecided(rt, m.model.pause(pause), m.store.Pause(m.ctx, pause))
+}
+
+func (m *machine) rewind(rt *rapid.T) {
+	rewind := eventstore.Rewind{
+		Name: subscriptionName(rt), To: rapid.Uint64Range(0, 4).Draw(rt, "to"), Clear: rapid.Bool().Draw(rt, "clear"),
+		Note: rapid.SampledFrom([]string{"", "bob"}).Draw(rt, "note"),
+	}
+	m.checkDecided(rt, m.model.rewind(rewind), m.store.Rewind(m.ctx, rewind))
+}
+
+func (m *machine) checkDecided(rt *rapid.T, there bool, err error) {
+	if there != (err == nil) || !there && !errors.Is(err, eventstore.ErrNoSubscription) {
+		rt.Fatalf("%v, and the subscription is there: %t", err, there)
+	}
+}
+
+func (m *machine) rewound(rt *rapid.T) {
+	if len(m.rewinds) == 0 {
+		rt.Skip("there was nothing to rewind")
+	}
+	rewound := m.rewinds[len(m.rewinds)-1]
+	if rapid.IntRange(0, 3).Draw(rt, "an older one") == 0 {
+		rewound = rapid.SampledFrom(m.rewinds).Draw(rt, "rewind")
+	}
+	rewound.Failed = rapid.SampledFrom([]string{"", "", "cannot be cleared"}).Draw(rt, "failed")
+	err := m.store.Rewound(m.ctx, rewound)
+	if done := m.model.rewound(rewound); done != (err == nil) || !done && !errors.Is(err, eventstore.ErrFenced) {
+		rt.Fatalf("Rewound %+v: %v, want it to be done: %t", rewound, err, done)
+	}
 }
 
 func (m *machine) advance(rt *rapid.T) {
@@ -337,6 +376,15 @@ func (m *machine) readSubscriptions(rt *rapid.T) {
 		positions[i].UpdatedAt = time.Time{}
 	}
 	same(rt, "Positions", m.model.positions(), positions)
+
+	controls := got(m.store.Controls(m.ctx))(rt)
+	for i := range controls {
+		if time.Since(controls[i].At).Abs() > time.Hour {
+			rt.Fatalf("%+v was decided at %s", controls[i], controls[i].At)
+		}
+		controls[i].At = time.Time{}
+	}
+	same(rt, "Controls", m.model.controls(), controls)
 }
 
 func (m *machine) readParked(rt *rapid.T) {

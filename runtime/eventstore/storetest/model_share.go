@@ -2,8 +2,11 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/angz-dev/angz/runtime/eventstore"
@@ -11,8 +14,10 @@ import (
 
 // sharedOut is the model of one subscription.
 type sharedOut struct {
-	members map[uuid.UUID]membership
-	slices  []modelSlice
+	members  map[uuid.UUID]membership
+	slices   []modelSlice
+	control  eventstore.Control // zero when nobody decided anything
+	rewinder uuid.UUID          // who does the rewind; may have gone
 }
 
 type membership struct {
@@ -56,7 +61,90 @@ func (m *model) share(request eventstore.Share, answer eventstore.Shared) error 
 	if taken != 0 || surplus != answer.Surplus {
 		return fmt.Errorf("%d more slices were due, and a surplus of %d", taken, surplus)
 	}
+	return subscription.heed(request, answer)
+}
+
+// heed holds what an answer says of people's decisions against what was decided.
+func (s *sharedOut) heed(request eventstore.Share, answer eventstore.Shared) error {
+	want := eventstore.Shared{Slices: answer.Slices, Surplus: answer.Surplus, Paused: s.control.Paused}
+	if want.Paused {
+		want.Note = s.control.Note
+	}
+	if s.rewinds(request) {
+		s.rewinder = request.Member
+		want.Rewind = &eventstore.Rewinding{Number: s.control.Number, To: s.control.To, Clear: s.control.Clear}
+	}
+	if !cmp.Equal(want, answer) {
+		return fmt.Errorf("it says of decisions: %s", cmp.Diff(want, answer))
+	}
 	return nil
+}
+
+// rewinds reports whether it is for the member that asks to do a rewind.
+func (s *sharedOut) rewinds(request eventstore.Share) bool {
+	if !s.control.Rewinding || request.Leave {
+		return false
+	}
+	for i := range s.slices {
+		if _, alive := s.members[s.slices[i].Member]; alive {
+			return false
+		}
+	}
+	_, busy := s.members[s.rewinder]
+	return !busy || s.rewinder == request.Member
+}
+
+// controls lists what has been decided.
+func (m *model) controls() (controls []eventstore.Control) {
+	for _, name := range slices.Sorted(maps.Keys(m.subscriptions)) {
+		if control := m.subscriptions[name].control; control.Name != "" {
+			controls = append(controls, control)
+		}
+	}
+	return controls
+}
+
+// pause returns whether there is such a subscription.
+func (m *model) pause(pause eventstore.Pause) bool {
+	subscription := m.subscriptions[pause.Name]
+	if subscription != nil {
+		control := &subscription.control
+		control.Name, control.Paused, control.Note = pause.Name, pause.Paused, pause.Note
+	}
+	return subscription != nil
+}
+
+// rewind returns whether there is such a subscription.
+func (m *model) rewind(rewind eventstore.Rewind) bool {
+	subscription := m.subscriptions[rewind.Name]
+	if subscription != nil {
+		control := &subscription.control
+		*control = eventstore.Control{
+			Name: rewind.Name, Paused: control.Paused, Note: rewind.Note, Rewinding: true, Number: control.Number + 1, To: rewind.To, Clear: rewind.Clear,
+		}
+		subscription.rewinder = uuid.Nil
+	}
+	return subscription != nil
+}
+
+// rewound returns whether the rewind was the member's to end.
+func (m *model) rewound(rewound eventstore.Rewound) bool {
+	subscription := m.subscriptions[rewound.Name]
+	if subscription == nil || !subscription.control.Rewinding || subscription.control.Number != rewound.Number || subscription.rewinder != rewound.Member {
+		return false
+	}
+	subscription.control.Rewinding, subscription.control.Failed, subscription.rewinder = false, rewound.Failed, uuid.Nil
+	if rewound.Failed != "" {
+		return true
+	}
+	for i := range subscription.slices {
+		slice := &subscription.slices[i]
+		slice.Position, slice.Member = min(slice.Position, subscription.control.To), uuid.Nil
+		slice.Epoch++
+		slice.held = slice.Epoch
+	}
+	maps.DeleteFunc(m.place(rewound.Name), func(position uint64, _ eventstore.Parked) bool { return position > subscription.control.To })
+	return true
 }
 
 // arrive notes who is there and what is given back.
@@ -96,7 +184,10 @@ func (s *sharedOut) due(request eventstore.Share) (taken, surplus int) {
 			free++
 		}
 	}
-	fair := (len(s.slices) + len(s.members) - 1) / len(s.members)
+	fair := 0
+	if !s.control.Paused && !s.control.Rewinding {
+		fair = (len(s.slices) + len(s.members) - 1) / len(s.members)
+	}
 	return max(0, min(fair-held, free)), max(0, held-fair)
 }
 

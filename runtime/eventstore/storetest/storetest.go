@@ -60,7 +60,7 @@ func (d Driver) pass(t *testing.T, store eventstore.Store, length time.Duration)
 // Run holds a driver to the contract.
 func Run(t *testing.T, driver Driver) {
 	groups := []map[string]func(*testing.T, eventstore.Store){
-		appending, bulk, naming, snapshots, streams, logs, indexes, surveys, sharing, subscriptions, parking, concurrency,
+		appending, bulk, naming, snapshots, streams, logs, indexes, surveys, sharing, steering, subscriptions, parking, concurrency,
 	}
 	for _, group := range groups {
 		for name, check := range group {
