@@ -25,6 +25,7 @@ var tiers = []struct {
 	why      string
 }{
 	{`proto|proto/\w+pb|templates`, 0, "the wire contract knows nothing"},
+	{`schemas`, 0, "how documents are described knows none of them"},
 	{`runtime/servertest`, 0, "servers for tests know nothing of ours"},
 	{`runtime/(book|config|observe)`, 1, "rules, configuration and logging know the wire words only"},
 	{`runtime/(eventstore|bus|discovery|transport|payload)|emulator/(project|supervise|watch)|scaffold|protocheck`, 2, "contracts and carriers know no driver and no role"},

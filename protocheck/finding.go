@@ -25,26 +25,26 @@ const (
 
 // Finding is one thing that is wrong with .proto files, or with what is stored.
 type Finding struct {
-	Rule     string   `json:"rule"`
-	Severity Severity `json:"severity"`
+	Rule     string   `json:"rule" doc:"the rule that finds it, such as field-type"`
+	Severity Severity `json:"severity" doc:"what follows: with an error the exit code is 1" enum:"error|warning|hint"`
 	// Name is the full name of what it is about: a message, field, enum or value.
-	Name string `json:"name,omitempty"`
+	Name string `json:"name,omitempty" doc:"the full name of what it is about; absent where it is about a file"`
 	// File is the path to the file, as it is seen from the project's folder or,
 	// with a revision before it and a colon, as Git shows it. Line and Column
 	// are counted from 1; 0 when it is about no place in a file.
-	File   string `json:"file,omitempty"`
-	Line   int    `json:"line,omitempty"`
-	Column int    `json:"column,omitempty"`
-	Text   string `json:"text,omitempty"` // the line itself
+	File   string `json:"file,omitempty" doc:"the file, seen from the project's folder, with the revision before it for one that was; absent where it is about none"`
+	Line   int    `json:"line,omitempty" doc:"the line in the file, from 1; absent where it is about none"`
+	Column int    `json:"column,omitempty" doc:"the column in the line, from 1; absent where it is about none"`
+	Text   string `json:"text,omitempty" doc:"the line itself; absent where it is about none"`
 	// Message says what was and what is, Effect what stored events read because
 	// of it, Advice what to do instead.
-	Message string `json:"message"`
-	Effect  string `json:"effect,omitempty"`
-	Advice  string `json:"advice,omitempty"`
+	Message string `json:"message" doc:"what was and what is, in a sentence"`
+	Effect  string `json:"effect,omitempty" doc:"what stored events read because of it; absent where they read the same"`
+	Advice  string `json:"advice,omitempty" doc:"what to do instead; absent where there is nothing to advise"`
 	// Types are the full names of the types of events and states that it
 	// concerns, Events how many of them are stored as far as that is known.
-	Types  []string `json:"types,omitempty"`
-	Events uint64   `json:"events,omitempty"`
+	Types  []string `json:"types,omitempty" doc:"the full names of the stored types that it concerns; absent where there are none"`
+	Events uint64   `json:"events,omitempty" doc:"how many stored events it concerns; absent when none, or when no store was looked at"`
 
 	number  int    // of the field or value; 0 for none
 	message string // full name of the message that has the field

@@ -35,11 +35,11 @@ type storedType struct {
 
 // Stored is what is known of one type that is stored.
 type Stored struct {
-	Type   string `json:"type"` // full message name
-	Events uint64 `json:"events"`
-	States uint64 `json:"states,omitempty"` // snapshots
-	Looked int    `json:"looked"`           // how many of them were looked into
-	Reads  bool   `json:"reads"`            // whether all of those could be read in full
+	Type   string `json:"type" doc:"the full name of the message"`
+	Events uint64 `json:"events" doc:"how many events of it are stored"`
+	States uint64 `json:"states,omitempty" doc:"how many snapshots of it are stored; absent when none"`
+	Looked int    `json:"looked" doc:"how many of them were looked into"`
+	Reads  bool   `json:"reads" doc:"whether all of those can be read in full"`
 }
 
 // Add counts an event. The payload is kept and must not be changed.

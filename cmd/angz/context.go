@@ -22,11 +22,11 @@ const contextVariable = "ANGZ_CONTEXT"
 // remembered is one system that commands can be sent to by a name. Secrets are not
 // kept: a token stays in a file of its own.
 type remembered struct {
-	Address string `yaml:"address" json:"address"`
-	CA      string `yaml:"ca,omitempty" json:"ca,omitempty"`
-	Cert    string `yaml:"cert,omitempty" json:"cert,omitempty"`
-	Key     string `yaml:"key,omitempty" json:"key,omitempty"`
-	Token   string `yaml:"token_file,omitempty" json:"token_file,omitempty"`
+	Address string `yaml:"address" json:"address" doc:"where the system answers: host:port, a URL or the path of a socket"`
+	CA      string `yaml:"ca,omitempty" json:"ca,omitempty" doc:"the file of the authorities that vouch for it, absolute; absent where there is none"`
+	Cert    string `yaml:"cert,omitempty" json:"cert,omitempty" doc:"the file of the certificate that shows who you are, absolute; absent where there is none"`
+	Key     string `yaml:"key,omitempty" json:"key,omitempty" doc:"the file of the certificate's key, absolute; absent where there is none"`
+	Token   string `yaml:"token_file,omitempty" json:"token_file,omitempty" doc:"the file that holds the bearer token, absolute; absent where there is none"`
 }
 
 // contexts are all systems that a person has named.
@@ -224,8 +224,8 @@ func newAddContextCommand(s streams) *cobra.Command {
 
 // contextDocument is one context.
 type contextDocument struct {
-	Name    string `json:"name"`
-	Current bool   `json:"current"`
+	Name    string `json:"name" doc:"what the system is called here"`
+	Current bool   `json:"current" doc:"whether commands go to it by default"`
 	remembered
 }
 

@@ -51,22 +51,22 @@ func (f *tableFormat) Type() string { return "format" }
 
 // letterDocument is one dead letter.
 type letterDocument struct {
-	Component     string          `json:"component"`
-	Position      uint64          `json:"position"`
-	State         string          `json:"state"`
-	Domain        string          `json:"domain"`
-	AggregateID   string          `json:"aggregate_id,omitempty"`
-	Root          string          `json:"root"`
-	Sequence      uint32          `json:"sequence"`
-	Count         uint32          `json:"count"`
-	Type          string          `json:"type,omitempty"`
-	CorrelationID string          `json:"correlation_id,omitempty"`
-	Attempts      uint32          `json:"attempts"`
-	Reason        string          `json:"reason"`
-	FirstAt       string          `json:"first_at,omitempty"` // RFC 3339, UTC
-	LastAt        string          `json:"last_at,omitempty"`
-	Note          string          `json:"note,omitempty"`
-	Events        []eventDocument `json:"events,omitempty"` // of show only
+	Component     string          `json:"component" doc:"who could not handle the events, in full, such as projector/receipt"`
+	Position      uint64          `json:"position" doc:"the place of the last of the events in the log; with component it names the dead letter"`
+	State         string          `json:"state" doc:"what has been decided: parked is nothing yet, retry is to be handled again, resolved is handled at last, skipped is given up" enum:"parked|retry|resolved|skipped"`
+	Domain        string          `json:"domain" doc:"the domain of the aggregate"`
+	AggregateID   string          `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root          string          `json:"root" doc:"the aggregate's root, a UUID"`
+	Sequence      uint32          `json:"sequence" doc:"the number of the first of the events in its aggregate, from 0"`
+	Count         uint32          `json:"count" doc:"how many events it stands for: those of one command"`
+	Type          string          `json:"type,omitempty" doc:"the full name of the message of the first event; absent when it is not in the store any more"`
+	CorrelationID string          `json:"correlation_id,omitempty" doc:"what joins everything that one request caused; absent where there is none"`
+	Attempts      uint32          `json:"attempts" doc:"how often the component was called with the events; 0 for those that wait behind an earlier dead letter"`
+	Reason        string          `json:"reason" doc:"what the component answered, or why the events wait"`
+	FirstAt       string          `json:"first_at,omitempty" doc:"when it first failed, RFC 3339 in UTC" format:"date-time"`
+	LastAt        string          `json:"last_at,omitempty" doc:"when it last failed, RFC 3339 in UTC" format:"date-time"`
+	Note          string          `json:"note,omitempty" doc:"who has decided what, when and why; absent when nobody has"`
+	Events        []eventDocument `json:"events,omitempty" doc:"the events with their payloads; dlq show only, and absent when they are not in the store any more"`
 }
 
 func newLetterDocument(letter inspect.DeadLetter) letterDocument {
@@ -84,8 +84,8 @@ func newLetterDocument(letter inspect.DeadLetter) letterDocument {
 // outcomeDocument is what became of a retried dead letter.
 type outcomeDocument struct {
 	letterDocument
-	Outcome string          `json:"outcome"`             // handled, or failed
-	Failed  *letterDocument `json:"failed_at,omitempty"` // the dead letter at which it stopped
+	Outcome string          `json:"outcome,omitempty" doc:"what became of it, with --wait only" enum:"handled|failed"`
+	Failed  *letterDocument `json:"failed_at,omitempty" doc:"the dead letter of the aggregate at which it stopped; absent when all was handled"`
 }
 
 func newOutcomeDocument(outcome inspect.Outcome) outcomeDocument {

@@ -19,18 +19,18 @@ import (
 // doctorDocument is what "angz doctor --output json" prints. Like all documents,
 // its fields are added to and never renamed.
 type doctorDocument struct {
-	OK       int               `json:"ok"`
-	Warnings int               `json:"warnings"`
-	Problems int               `json:"problems"`
-	Findings []findingDocument `json:"findings"`
+	OK       int               `json:"ok" doc:"how many findings are ok"`
+	Warnings int               `json:"warnings" doc:"how many are warnings"`
+	Problems int               `json:"problems" doc:"how many are problems; with any the exit code is 1"`
+	Findings []findingDocument `json:"findings" doc:"everything that was looked at, in that order"`
 }
 
 type findingDocument struct {
-	State string `json:"state"` // ok, warning or problem
-	What  string `json:"what"`
-	Text  string `json:"text"`
-	Fix   string `json:"fix,omitempty"`
-	Look  string `json:"look,omitempty"` // a command that investigates further
+	State string `json:"state" doc:"how it is" enum:"ok|warning|problem"`
+	What  string `json:"what" doc:"what was looked at, in a word or two"`
+	Text  string `json:"text" doc:"what was found, in a sentence"`
+	Fix   string `json:"fix,omitempty" doc:"what to do; absent when there is nothing to do"`
+	Look  string `json:"look,omitempty" doc:"a command that investigates further; absent where there is none"`
 }
 
 func newDoctorCommand(s streams) *cobra.Command {

@@ -13,14 +13,14 @@ import (
 
 // eventDocument is one event.
 type eventDocument struct {
-	Domain        string          `json:"domain"`
-	AggregateID   string          `json:"aggregate_id,omitempty"`
-	Root          string          `json:"root"`
-	Sequence      uint32          `json:"sequence"`
-	Type          string          `json:"type"`
-	CreatedAt     string          `json:"created_at,omitempty"` // RFC 3339, UTC
-	CorrelationID string          `json:"correlation_id,omitempty"`
-	Payload       json.RawMessage `json:"payload"`
+	Domain        string          `json:"domain" doc:"the domain of the aggregate that the event belongs to"`
+	AggregateID   string          `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root          string          `json:"root" doc:"the aggregate's root, a UUID"`
+	Sequence      uint32          `json:"sequence" doc:"the number of the event in its aggregate, from 0"`
+	Type          string          `json:"type" doc:"the full name of the event's message, such as examples.OrderCreated"`
+	CreatedAt     string          `json:"created_at,omitempty" doc:"when the event was stored, RFC 3339 in UTC; absent when it has no time" format:"date-time"`
+	CorrelationID string          `json:"correlation_id,omitempty" doc:"what joins everything that one request caused; absent where there is none"`
+	Payload       json.RawMessage `json:"payload" doc:"what the event says, as protobuf's JSON; of a type that is not known an object with @type, its type URL, and @value, its bytes in base64"`
 }
 
 func newEventDocument(event inspect.Event) eventDocument {
@@ -36,19 +36,19 @@ func newEventDocument(event inspect.Event) eventDocument {
 
 // sentResult is what became of a command.
 type sentResult struct {
-	Domain        string               `json:"domain"`
-	AggregateID   string               `json:"aggregate_id"`
-	Root          string               `json:"root"`
-	CorrelationID string               `json:"correlation_id,omitempty"`
-	Events        []eventDocument      `json:"events"`
-	Projections   []projectionDocument `json:"projections"`
+	Domain        string               `json:"domain" doc:"the domain that the command was sent to"`
+	AggregateID   string               `json:"aggregate_id" doc:"the aggregate, as it was named in the call"`
+	Root          string               `json:"root" doc:"the aggregate's root, a UUID"`
+	CorrelationID string               `json:"correlation_id,omitempty" doc:"what joins everything that the command causes"`
+	Events        []eventDocument      `json:"events" doc:"what was stored, in order; empty when the command changed nothing"`
+	Projections   []projectionDocument `json:"projections" doc:"what projectors made of it, with --sync simple or cascade; else empty"`
 }
 
 type projectionDocument struct {
-	Projector string          `json:"projector"`
-	Sequence  uint32          `json:"sequence"`
-	Type      string          `json:"type,omitempty"`
-	Result    json.RawMessage `json:"result,omitempty"`
+	Projector string          `json:"projector" doc:"the name of the projector"`
+	Sequence  uint32          `json:"sequence" doc:"the number of the last event in the projection, from 0"`
+	Type      string          `json:"type,omitempty" doc:"the full name of the result's message; absent when there is no result"`
+	Result    json.RawMessage `json:"result,omitempty" doc:"what the projector answered, as protobuf's JSON; absent when there is no result"`
 }
 
 func sentDocument(sent inspect.Sent) sentResult {

@@ -40,12 +40,12 @@ func (a *asking) explain(err error) error { return explain(err, a.conn.Address()
 
 // domainDocument is one domain.
 type domainDocument struct {
-	Domain     string `json:"domain"`
-	Aggregates uint64 `json:"aggregates"`
-	Events     uint64 `json:"events"`
-	Position   uint64 `json:"position"`          // of its newest event in the log
-	LastAt     string `json:"last_at,omitempty"` // RFC 3339, UTC
-	Served     bool   `json:"served"`
+	Domain     string `json:"domain" doc:"the name of the domain"`
+	Aggregates uint64 `json:"aggregates" doc:"how many aggregates it has"`
+	Events     uint64 `json:"events" doc:"how many events are stored of all of them"`
+	Position   uint64 `json:"position" doc:"the place of its newest event in the log, from 1; 0 when there is none"`
+	LastAt     string `json:"last_at,omitempty" doc:"when its newest event was stored, RFC 3339 in UTC; absent when there is none" format:"date-time"`
+	Served     bool   `json:"served" doc:"whether this system has a service for the domain"`
 }
 
 func newDomainDocument(d inspect.Domain) domainDocument {
@@ -99,14 +99,14 @@ func yes(is bool) string {
 
 // summaryDocument is one aggregate.
 type summaryDocument struct {
-	Domain      string `json:"domain"`
-	AggregateID string `json:"aggregate_id,omitempty"`
-	Root        string `json:"root"`
-	Events      uint32 `json:"events"`
-	Position    uint64 `json:"position"`          // of its newest event in the log
-	Type        string `json:"type"`              // of its newest event
-	LastAt      string `json:"last_at,omitempty"` // RFC 3339, UTC
-	Snapshot    bool   `json:"snapshot"`
+	Domain      string `json:"domain" doc:"the domain of the aggregate"`
+	AggregateID string `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root        string `json:"root" doc:"the aggregate's root, a UUID"`
+	Events      uint32 `json:"events" doc:"how many events it has"`
+	Position    uint64 `json:"position" doc:"the place of its newest event in the log, from 1"`
+	Type        string `json:"type" doc:"the full name of the message of its newest event"`
+	LastAt      string `json:"last_at,omitempty" doc:"when its newest event was stored, RFC 3339 in UTC; absent when that has no time" format:"date-time"`
+	Snapshot    bool   `json:"snapshot" doc:"whether a snapshot of its state is kept"`
 }
 
 func newSummaryDocument(a inspect.Summary) summaryDocument {
@@ -242,13 +242,13 @@ func writeSummaries(s streams, found []inspect.Summary, domains bool) error {
 
 // progressDocument is how far a component has come.
 type progressDocument struct {
-	Component string `json:"component"`
-	Position  uint64 `json:"position"` // everything up to here is done
-	Head      uint64 `json:"head"`     // of the log
-	Lag       uint64 `json:"lag"`      // positions between the two
-	Slices    uint32 `json:"slices"`
-	Held      int    `json:"held"` // slices that an instance works on
-	UpdatedAt string `json:"updated_at,omitempty"`
+	Component string `json:"component" doc:"the projector or saga, in full, such as projector/receipt"`
+	Position  uint64 `json:"position" doc:"everything of the log up to this place is done; 0 when nothing is"`
+	Head      uint64 `json:"head" doc:"the place of the newest event in the log, from 1; 0 when there is none"`
+	Lag       uint64 `json:"lag" doc:"how many places of the log lie between position and head"`
+	Slices    uint32 `json:"slices" doc:"into how many slices its aggregates are divided"`
+	Held      int    `json:"held" doc:"how many slices an instance works on now"`
+	UpdatedAt string `json:"updated_at,omitempty" doc:"when it last wrote down its position, RFC 3339 in UTC; absent when it never did" format:"date-time"`
 }
 
 // componentProgress is how far a component has come with all its slices.

@@ -94,16 +94,16 @@ func (o *importOptions) refused(_ context.Context, s streams, imported dump.Impo
 // importedDocument is what became of an import.
 type importedDocument struct {
 	dump.Counts
-	Skipped  uint64            `json:"skipped"`
-	LeftOut  uint64            `json:"left_out_aggregates"`
-	DryRun   bool              `json:"dry_run"`
-	Problems []problemDocument `json:"problems"`
+	Skipped  uint64            `json:"skipped" doc:"how many commands were passed over because they were there already"`
+	LeftOut  uint64            `json:"left_out_aggregates" doc:"how many aggregates were left out because of conflicts, with --skip-conflicts"`
+	DryRun   bool              `json:"dry_run" doc:"whether nothing was stored, because of --dry-run"`
+	Problems []problemDocument `json:"problems" doc:"everything that is wrong with the file; with any, and without --skip-conflicts, nothing was stored"`
 }
 
 type problemDocument struct {
-	File    string `json:"file"`
-	Line    uint64 `json:"line"`
-	Message string `json:"message"`
+	File    string `json:"file" doc:"the file, as it was named in the call"`
+	Line    uint64 `json:"line" doc:"the line in it, from 1; 0 when the whole file is meant"`
+	Message string `json:"message" doc:"what is wrong, and what to do"`
 }
 
 func (o *importOptions) print(s streams, imported dump.Imported) error {

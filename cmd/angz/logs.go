@@ -131,11 +131,11 @@ func newLinePrinter(s streams, format outputFormat, now control.Status) *linePri
 
 // lineDocument is one line of the log.
 type lineDocument struct {
-	Time    string `json:"time,omitempty"` // RFC 3339, UTC
-	Service string `json:"service"`
-	Level   string `json:"level"`
-	Text    string `json:"text"`
-	Raw     string `json:"raw,omitempty"`
+	Time    string `json:"time,omitempty" doc:"when it was logged, RFC 3339 in UTC; absent when that is not known" format:"date-time"`
+	Service string `json:"service" doc:"who logged it: a service, or angz itself"`
+	Level   string `json:"level" doc:"how grave it is; info when the line does not say" enum:"trace|debug|info|warn|error"`
+	Text    string `json:"text" doc:"what a person reads: of a line of JSON its message"`
+	Raw     string `json:"raw,omitempty" doc:"the line as it was written, where text is not all of it"`
 }
 
 func (p *linePrinter) print(line control.LogLine) error {

@@ -266,9 +266,9 @@ func hasStore(loaded *config.Config) bool {
 
 // protoReport is what "angz proto" found. Its JSON is a promise to scripts.
 type protoReport struct {
-	ComparedWith []string             `json:"compared_with,omitempty"`
-	Findings     []protocheck.Finding `json:"findings"`
-	Stored       []protocheck.Stored  `json:"stored,omitempty"`
+	ComparedWith []string             `json:"compared_with,omitempty" doc:"what the files were compared with, such as git:HEAD; absent for lint, and when there was nothing to compare with"`
+	Findings     []protocheck.Finding `json:"findings" doc:"everything that was found, mistakes, warnings and hints; empty when there is nothing"`
+	Stored       []protocheck.Stored  `json:"stored,omitempty" doc:"the types that are stored, and whether they can be read; absent when no store was looked at"`
 }
 
 // print prints the report and fails when there is a mistake.

@@ -108,6 +108,7 @@ func newRootCommand(s streams) *cobra.Command {
 		newDoctorCommand(s),
 		newCompletionCommand(s),
 		newManCommand(s),
+		newSchemaCommand(s),
 		newVersionCommand(s),
 	)
 	root.SetIn(s.in)

@@ -88,38 +88,38 @@ func (p *runningProject) completeServices(alsoLogs bool) cobra.CompletionFunc {
 // statusDocument is a running project. Like all documents, its fields are added
 // to and never renamed.
 type statusDocument struct {
-	Project   string             `json:"project"`
-	Dir       string             `json:"dir"`
-	File      string             `json:"file,omitempty"`
-	PID       int                `json:"pid"`
-	Since     string             `json:"since"` // RFC 3339, UTC
-	Detached  bool               `json:"detached"`
-	Answers   bool               `json:"answers"` // false: it did not say more than this
-	Ready     bool               `json:"ready"`
-	Store     string             `json:"store,omitempty"`
-	Endpoints []endpointDocument `json:"endpoints"`
-	Services  []serviceDocument  `json:"services"`
+	Project   string             `json:"project" doc:"what the project is called: the name of its folder"`
+	Dir       string             `json:"dir" doc:"the project's folder, absolute"`
+	File      string             `json:"file,omitempty" doc:"its configuration file, absolute; absent where there is none"`
+	PID       int                `json:"pid" doc:"the number of the process angz dev"`
+	Since     string             `json:"since" doc:"when it was started, RFC 3339 in UTC" format:"date-time"`
+	Detached  bool               `json:"detached" doc:"whether it runs without a terminal, by --detach"`
+	Answers   bool               `json:"answers" doc:"false when it did not answer in time; then nothing else is known of it"`
+	Ready     bool               `json:"ready" doc:"whether every service is ready and commands are taken"`
+	Store     string             `json:"store,omitempty" doc:"what events are kept in; absent before it is open"`
+	Endpoints []endpointDocument `json:"endpoints" doc:"where clients reach it"`
+	Services  []serviceDocument  `json:"services" doc:"the services, in the order of the configuration"`
 }
 
 type endpointDocument struct {
-	Role    string `json:"role"`
-	Address string `json:"address"`
+	Role    string `json:"role" doc:"what is served there, such as gateway"`
+	Address string `json:"address" doc:"where: host:port or the path of a socket"`
 }
 
 type serviceDocument struct {
-	Name      string   `json:"name"`
-	Kind      string   `json:"kind"`
-	Language  string   `json:"language,omitempty"`
-	State     string   `json:"state"`
-	Since     string   `json:"since,omitempty"`
-	PID       int      `json:"pid,omitempty"`
-	Address   string   `json:"address"`
-	Starts    int      `json:"starts"`
-	Elsewhere bool     `json:"elsewhere,omitempty"`
-	Paused    bool     `json:"paused,omitempty"`
-	Cause     string   `json:"cause,omitempty"`
-	Problem   string   `json:"problem,omitempty"`
-	Tail      []string `json:"tail,omitempty"`
+	Name      string   `json:"name" doc:"the name of the service"`
+	Kind      string   `json:"kind" doc:"what it is" enum:"domain|projector|saga"`
+	Language  string   `json:"language,omitempty" doc:"the language it is written in, as far as its folder shows; absent where it does not"`
+	State     string   `json:"state" doc:"how it is doing; it serves in the states that begin with ready" enum:"building|build failed|starting|waiting|not ready|died|stopped|ready|ready, building|ready, outdated"`
+	Since     string   `json:"since,omitempty" doc:"since when it is in that state, RFC 3339 in UTC; absent before the first" format:"date-time"`
+	PID       int      `json:"pid,omitempty" doc:"the number of its process; absent while there is none"`
+	Address   string   `json:"address" doc:"where angz reaches it"`
+	Starts    int      `json:"starts" doc:"how often it has been started"`
+	Elsewhere bool     `json:"elsewhere,omitempty" doc:"true when you start it, not angz; absent when not"`
+	Paused    bool     `json:"paused,omitempty" doc:"true when saved files do not restart it; absent when they do"`
+	Cause     string   `json:"cause,omitempty" doc:"why it was last started, such as a file that was saved; absent before that"`
+	Problem   string   `json:"problem,omitempty" doc:"what is wrong with it; absent when nothing is"`
+	Tail      []string `json:"tail,omitempty" doc:"its last lines, or those of its build, when something is wrong; else absent"`
 }
 
 func newStatusDocument(s control.Status) statusDocument {

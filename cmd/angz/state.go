@@ -13,13 +13,13 @@ import (
 
 // stateDocument is the state of an aggregate.
 type stateDocument struct {
-	Domain      string          `json:"domain"`
-	AggregateID string          `json:"aggregate_id,omitempty"`
-	Root        string          `json:"root"`
-	Sequence    uint32          `json:"sequence"` // of the last event in it
-	Type        string          `json:"type"`
-	Snapshot    bool            `json:"snapshot"` // it is a snapshot, because the service cannot replay
-	State       json.RawMessage `json:"state"`
+	Domain      string          `json:"domain" doc:"the domain of the aggregate"`
+	AggregateID string          `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root        string          `json:"root" doc:"the aggregate's root, a UUID"`
+	Sequence    uint32          `json:"sequence" doc:"the number of the last event in the state, from 0"`
+	Type        string          `json:"type" doc:"the full name of the state's message"`
+	Snapshot    bool            `json:"snapshot" doc:"whether it is a snapshot, because the service cannot replay events"`
+	State       json.RawMessage `json:"state" doc:"the state, as protobuf's JSON; of a type that is not known an object with @type and @value, its bytes in base64"`
 }
 
 func newStateDocument(state inspect.State) stateDocument {
@@ -93,18 +93,18 @@ func writeState(s streams, state inspect.State, wanted *uint32) error {
 
 // diffDocument is how the state of an aggregate changed.
 type diffDocument struct {
-	Domain      string           `json:"domain"`
-	AggregateID string           `json:"aggregate_id,omitempty"`
-	Root        string           `json:"root"`
-	From        uint32           `json:"from"` // numbers of the last events in the two states
-	To          uint32           `json:"to"`
-	Changes     []changeDocument `json:"changes"`
+	Domain      string           `json:"domain" doc:"the domain of the aggregate"`
+	AggregateID string           `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root        string           `json:"root" doc:"the aggregate's root, a UUID"`
+	From        uint32           `json:"from" doc:"the number of the last event in the state before, from 0"`
+	To          uint32           `json:"to" doc:"the number of the last event in the state after, from 0"`
+	Changes     []changeDocument `json:"changes" doc:"every difference, by its path; empty when there is none"`
 }
 
 type changeDocument struct {
-	Path   string          `json:"path"`
-	Before json.RawMessage `json:"before,omitempty"` // absent where there was nothing
-	After  json.RawMessage `json:"after,omitempty"`
+	Path   string          `json:"path" doc:"where in the state, such as items[2].price; empty for the state as a whole"`
+	Before json.RawMessage `json:"before,omitempty" doc:"what was there, any JSON; absent where there was nothing"`
+	After  json.RawMessage `json:"after,omitempty" doc:"what is there, any JSON; absent where there is nothing any more"`
 }
 
 func newDiffCommand(s streams) *cobra.Command {

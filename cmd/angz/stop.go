@@ -121,10 +121,10 @@ func (o *stopped) await(ctx context.Context, client *control.Client, asked error
 
 // stoppedDocument is a project that has been stopped.
 type stoppedDocument struct {
-	Project string `json:"project"`
-	Dir     string `json:"dir"`
-	PID     int    `json:"pid"`
-	Stopped bool   `json:"stopped"`
+	Project string `json:"project" doc:"what the project is called: the name of its folder"`
+	Dir     string `json:"dir" doc:"the project's folder, absolute"`
+	PID     int    `json:"pid" doc:"the number that the process angz dev had"`
+	Stopped bool   `json:"stopped" doc:"always true: one that did not end is an error instead"`
 }
 
 func (o *stopped) print(s streams, record control.Record) error {

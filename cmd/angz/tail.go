@@ -120,28 +120,28 @@ func followInto(ctx context.Context, s streams, system *asking, request inspect.
 
 // stepDocument is one command of a trace.
 type stepDocument struct {
-	CommandID string          `json:"command_id"`
-	Cause     *causeDocument  `json:"cause,omitempty"`
-	AfterMs   float64         `json:"after_ms"` // since the event that caused it
-	Events    []eventDocument `json:"events"`
-	Steps     []stepDocument  `json:"steps"`
+	CommandID string          `json:"command_id" doc:"the id of the command, a UUID"`
+	Cause     *causeDocument  `json:"cause,omitempty" doc:"the event because of which a saga sent the command; absent for a client's command"`
+	AfterMs   float64         `json:"after_ms" doc:"milliseconds from the event that caused it to its first event; 0 for a client's command"`
+	Events    []eventDocument `json:"events" doc:"what the command stored, in order"`
+	Steps     []stepDocument  `json:"steps" doc:"the commands that its events led to, in the order of the log"`
 }
 
 type causeDocument struct {
-	By          string `json:"by"` // a saga
-	Domain      string `json:"domain,omitempty"`
-	AggregateID string `json:"aggregate_id,omitempty"`
-	Root        string `json:"root,omitempty"`
-	Sequence    uint32 `json:"sequence"`
+	By          string `json:"by" doc:"the saga, or what else acted"`
+	Domain      string `json:"domain,omitempty" doc:"the domain of the event"`
+	AggregateID string `json:"aggregate_id,omitempty" doc:"what people call the event's aggregate; absent where angz knows only its root"`
+	Root        string `json:"root,omitempty" doc:"the root of the event's aggregate, a UUID"`
+	Sequence    uint32 `json:"sequence" doc:"the number of the event in its aggregate, from 0"`
 }
 
 // traceDocument is all that a request led to.
 type traceDocument struct {
-	CorrelationID string         `json:"correlation_id"`
-	Commands      int            `json:"commands"`
-	Events        int            `json:"events"`
-	TookMs        float64        `json:"took_ms"`
-	Steps         []stepDocument `json:"steps"`
+	CorrelationID string         `json:"correlation_id" doc:"the correlation that was asked for"`
+	Commands      int            `json:"commands" doc:"how many commands belong to it; 0 when it is not known"`
+	Events        int            `json:"events" doc:"how many events belong to it"`
+	TookMs        float64        `json:"took_ms" doc:"milliseconds from its first event to its last"`
+	Steps         []stepDocument `json:"steps" doc:"the commands of clients, each with what it led to"`
 }
 
 func newTraceDocument(trace inspect.Trace) traceDocument {

@@ -13,18 +13,18 @@ import (
 
 // topologyDocument is what a system is made of.
 type topologyDocument struct {
-	Store      string              `json:"store"`
-	Bus        string              `json:"bus"`
-	Components []componentDocument `json:"components"`
+	Store      string              `json:"store" doc:"what events are kept in, such as sqlite"`
+	Bus        string              `json:"bus" doc:"what carries events to projectors and sagas, such as channel"`
+	Components []componentDocument `json:"components" doc:"the services, by kind and name"`
 }
 
 type componentDocument struct {
-	Kind        string   `json:"kind"` // domain, projector or saga
-	Name        string   `json:"name"`
-	Address     string   `json:"address,omitempty"`
-	From        []string `json:"from,omitempty"` // domains whose events it is given
-	To          []string `json:"to,omitempty"`   // domains that a saga was seen to send commands to
-	Synchronous bool     `json:"synchronous,omitempty"`
+	Kind        string   `json:"kind" doc:"what it is" enum:"domain|projector|saga"`
+	Name        string   `json:"name" doc:"the name of the service"`
+	Address     string   `json:"address,omitempty" doc:"where angz reaches it; absent where that is not known"`
+	From        []string `json:"from,omitempty" doc:"the domains whose events it is given; absent for a domain"`
+	To          []string `json:"to,omitempty" doc:"the domains that a saga was seen to send commands to, of the newest 10,000 events; absent where there are none"`
+	Synchronous bool     `json:"synchronous,omitempty" doc:"true when commands may wait for it; absent when not"`
 }
 
 func newTopologyDocument(t inspect.Topology) topologyDocument {

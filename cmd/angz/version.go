@@ -16,12 +16,12 @@ var version string
 
 // build describes this binary.
 type build struct {
-	Version  string `json:"version"`
-	Commit   string `json:"commit,omitempty"`
-	Time     string `json:"time,omitempty"` // of the commit, RFC 3339
-	Modified bool   `json:"modified,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
+	Version  string `json:"version" doc:"the release, or (devel)"`
+	Commit   string `json:"commit,omitempty" doc:"the commit that it was built from, in hexadecimal; absent when that is not known"`
+	Time     string `json:"time,omitempty" doc:"when that commit was made, RFC 3339; absent when that is not known" format:"date-time"`
+	Modified bool   `json:"modified,omitempty" doc:"true when it was built with changes that were not committed; absent when not"`
+	Go       string `json:"go" doc:"the Go it was built with, such as go1.26.0"`
+	Platform string `json:"platform" doc:"the system and processor it was built for, such as linux/amd64"`
 }
 
 func newVersionCommand(s streams) *cobra.Command {

@@ -39,9 +39,9 @@ const (
 
 // Counts are how much there is of each.
 type Counts struct {
-	Books     uint64 `json:"books"`
-	Events    uint64 `json:"events"`
-	Snapshots uint64 `json:"snapshots"`
+	Books     uint64 `json:"books" doc:"how many commands' events: those of one command are stored together"`
+	Events    uint64 `json:"events" doc:"how many events those are"`
+	Snapshots uint64 `json:"snapshots" doc:"how many snapshots of states"`
 }
 
 // Problem is something that is wrong with a line.

@@ -34,6 +34,32 @@ func JSONSchema() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
+// ShownSchema returns the JSON Schema, under a name, of what WriteJSON writes.
+func ShownSchema(id string) ([]byte, error) {
+	text, err := json.MarshalIndent(schema{
+		"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": id, "title": "angz config",
+		"description": "The configuration that counts, after the defaults, the file and the variables, without secrets.",
+		"anyOf":       []schema{{"$ref": "#/$defs/config"}, {"$ref": "#/$defs/origins"}},
+		"$defs": schema{
+			"config": sectionSchema(reflect.TypeFor[Config](), ""),
+			"origins": schema{
+				"description": "What --origin shows.", "type": "object", "additionalProperties": false, "required": []string{"config", "origins"},
+				"properties": schema{
+					"config": schema{"description": "The configuration.", "$ref": "#/$defs/config"},
+					"origins": schema{
+						"description": "By the full name of each key, where its value came from: default, FILE:LINE:COLUMN, or a variable.",
+						"type":        "object", "additionalProperties": schema{"type": "string"},
+					},
+				},
+			},
+		},
+	}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the schema: %w", err)
+	}
+	return append(text, '\n'), nil
+}
+
 // sectionSchema returns the schema of a mapping.
 func sectionSchema(section reflect.Type, kind string) schema {
 	properties := schema{}

@@ -20,6 +20,11 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return compiled(t, text)
+}
+
+func compiled(t *testing.T, text []byte) *jsonschema.Schema {
+	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +60,36 @@ func validate(t *testing.T, compiled *jsonschema.Schema, text []byte) error {
 		t.Fatal(err)
 	}
 	return compiled.Validate(value)
+}
+
+// TestWhatIsShownFitsItsSchema holds that "angz config show" keeps to what "angz
+// schema config show" says.
+func TestWhatIsShownFitsItsSchema(t *testing.T) {
+	t.Parallel()
+	text, err := config.ShownSchema("shown.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := compiled(t, text)
+	for _, file := range []string{"testdata/every_key.yaml", "testdata/project/angz.yaml", "../../examples/shop/angz.yaml", ""} {
+		for _, origins := range []bool{false, true} {
+			options := config.Options{File: file, NoStore: true}
+			if file == "" {
+				options.Dir, options.Dev = t.TempDir(), true
+			}
+			loaded, err := config.Load(options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var shown bytes.Buffer
+			if err := loaded.WriteJSON(&shown, origins); err != nil {
+				t.Fatal(err)
+			}
+			if err := validate(t, schema, shown.Bytes()); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
 }
 
 func TestTheSchemaAcceptsEveryExample(t *testing.T) {
