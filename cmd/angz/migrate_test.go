@@ -18,8 +18,8 @@ func TestMigrateSaysWhatItDoes(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"--dry-run"}, []string{"-- from version 0 to 3; nothing has been changed\n", "CREATE TABLE angz_events", "CREATE INDEX IF NOT EXISTS angz_events_correlation"}},
-		{nil, []string{"migrated the tables from version 0 to 3\n"}},
+		{[]string{"--dry-run"}, []string{"-- from version 0 to 4; nothing has been changed\n", "CREATE TABLE angz_events", "CREATE INDEX IF NOT EXISTS angz_events_correlation"}},
+		{nil, []string{"migrated the tables from version 0 to 4\n"}},
 		{nil, []string{"nothing to do: the tables are of version 4\n"}},
 		{[]string{"--new-epoch", "--dry-run"}, []string{"nothing has been changed", "UPDATE angz_meta SET value = '"}},
 		{[]string{"--new-epoch"}, []string{"the tables are of version 4, and the log has the new epoch "}},

@@ -697,7 +697,10 @@ type SubscriptionList struct {
 	// In the order of component and slice.
 	Slices []*SubscriptionSlice `protobuf:"bytes,1,rep,name=slices,proto3" json:"slices,omitempty"`
 	// Position of the newest event in the log; 0 for an empty log.
-	Head          uint64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	Head uint64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	// What people have decided about them, in the order of component. Components
+	// about which nobody ever decided anything are left out.
+	Controls      []*SubscriptionControl `protobuf:"bytes,3,rep,name=controls,proto3" json:"controls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +747,13 @@ func (x *SubscriptionList) GetHead() uint64 {
 		return x.Head
 	}
 	return 0
+}
+
+func (x *SubscriptionList) GetControls() []*SubscriptionControl {
+	if x != nil {
+		return x.Controls
+	}
+	return nil
 }
 
 // SubscriptionSlice is how far a component has come with some of the aggregates.
@@ -869,6 +879,274 @@ func (x *SubscriptionSlice) GetUpdatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// SubscriptionDecision says that a component is to rest, or to go on.
+type SubscriptionDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The component in full, such as "saga/loyalty", or its plain name.
+	Component string `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
+	// Who decides. Where the gateway knows who calls, it says so itself and ignores
+	// this.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// Why; may be empty.
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionDecision) Reset() {
+	*x = SubscriptionDecision{}
+	mi := &file_angzarr_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionDecision) ProtoMessage() {}
+
+func (x *SubscriptionDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_angzarr_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionDecision.ProtoReflect.Descriptor instead.
+func (*SubscriptionDecision) Descriptor() ([]byte, []int) {
+	return file_angzarr_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SubscriptionDecision) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *SubscriptionDecision) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *SubscriptionDecision) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// SubscriptionRewind says that a projector is to get events again.
+type SubscriptionRewind struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The projector in full, such as "projector/receipt", or its plain name.
+	Component string `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
+	// It gets all events behind this position of the log again, 0 for all. Where it
+	// has not come so far it just goes on.
+	After uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	// Its service is to clear away what it has made before, see Projector.Reset. Only
+	// together with after 0.
+	Clear bool `protobuf:"varint,3,opt,name=clear,proto3" json:"clear,omitempty"`
+	// Who decides. Where the gateway knows who calls, it says so itself and ignores
+	// this.
+	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// Why; may be empty.
+	Note          string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionRewind) Reset() {
+	*x = SubscriptionRewind{}
+	mi := &file_angzarr_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionRewind) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionRewind) ProtoMessage() {}
+
+func (x *SubscriptionRewind) ProtoReflect() protoreflect.Message {
+	mi := &file_angzarr_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionRewind.ProtoReflect.Descriptor instead.
+func (*SubscriptionRewind) Descriptor() ([]byte, []int) {
+	return file_angzarr_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SubscriptionRewind) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *SubscriptionRewind) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *SubscriptionRewind) GetClear() bool {
+	if x != nil {
+		return x.Clear
+	}
+	return false
+}
+
+func (x *SubscriptionRewind) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *SubscriptionRewind) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// SubscriptionControl is what people have decided about a component.
+type SubscriptionControl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The component in full.
+	Component string `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
+	// It rests.
+	Paused bool `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Who decided last and why, as one line.
+	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	// When somebody decided last.
+	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	// How many rewinds were ever wanted.
+	Rewinds uint64 `protobuf:"varint,5,opt,name=rewinds,proto3" json:"rewinds,omitempty"`
+	// The newest rewind is not done yet.
+	Rewinding bool `protobuf:"varint,6,opt,name=rewinding,proto3" json:"rewinding,omitempty"`
+	// Of the newest rewind, see SubscriptionRewind.
+	After uint64 `protobuf:"varint,7,opt,name=after,proto3" json:"after,omitempty"`
+	// Of the newest rewind, see SubscriptionRewind.
+	Clear bool `protobuf:"varint,8,opt,name=clear,proto3" json:"clear,omitempty"`
+	// Why the newest rewind was given up; empty when it was done, or is under way.
+	Failed        string `protobuf:"bytes,9,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionControl) Reset() {
+	*x = SubscriptionControl{}
+	mi := &file_angzarr_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionControl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionControl) ProtoMessage() {}
+
+func (x *SubscriptionControl) ProtoReflect() protoreflect.Message {
+	mi := &file_angzarr_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionControl.ProtoReflect.Descriptor instead.
+func (*SubscriptionControl) Descriptor() ([]byte, []int) {
+	return file_angzarr_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SubscriptionControl) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *SubscriptionControl) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *SubscriptionControl) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *SubscriptionControl) GetDecidedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return nil
+}
+
+func (x *SubscriptionControl) GetRewinds() uint64 {
+	if x != nil {
+		return x.Rewinds
+	}
+	return 0
+}
+
+func (x *SubscriptionControl) GetRewinding() bool {
+	if x != nil {
+		return x.Rewinding
+	}
+	return false
+}
+
+func (x *SubscriptionControl) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *SubscriptionControl) GetClear() bool {
+	if x != nil {
+		return x.Clear
+	}
+	return false
+}
+
+func (x *SubscriptionControl) GetFailed() string {
+	if x != nil {
+		return x.Failed
+	}
+	return ""
+}
+
 var File_angzarr_admin_proto protoreflect.FileDescriptor
 
 const file_angzarr_admin_proto_rawDesc = "" +
@@ -916,10 +1194,11 @@ const file_angzarr_admin_proto_rawDesc = "" +
 	"\adecided\x18\x01 \x03(\v2\x13.angzarr.DeadLetterR\adecided\x12,\n" +
 	"\x04next\x18\x02 \x01(\v2\x18.angzarr.DeadLetterPlaceR\x04next\"1\n" +
 	"\x11SubscriptionQuery\x12\x1c\n" +
-	"\tcomponent\x18\x01 \x01(\tR\tcomponent\"Z\n" +
+	"\tcomponent\x18\x01 \x01(\tR\tcomponent\"\x94\x01\n" +
 	"\x10SubscriptionList\x122\n" +
 	"\x06slices\x18\x01 \x03(\v2\x1a.angzarr.SubscriptionSliceR\x06slices\x12\x12\n" +
-	"\x04head\x18\x02 \x01(\x04R\x04head\"\x90\x02\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\x128\n" +
+	"\bcontrols\x18\x03 \x03(\v2\x1c.angzarr.SubscriptionControlR\bcontrols\"\x90\x02\n" +
 	"\x11SubscriptionSlice\x12\x1c\n" +
 	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x14\n" +
 	"\x05slice\x18\x02 \x01(\rR\x05slice\x12\x16\n" +
@@ -930,19 +1209,43 @@ const file_angzarr_admin_proto_rawDesc = "" +
 	"\aaddress\x18\a \x01(\tR\aaddress\x12\x14\n" +
 	"\x05epoch\x18\b \x01(\x04R\x05epoch\x129\n" +
 	"\n" +
-	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt*\xae\x01\n" +
+	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"X\n" +
+	"\x14SubscriptionDecision\x12\x1c\n" +
+	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"\x82\x01\n" +
+	"\x12SubscriptionRewind\x12\x1c\n" +
+	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05clear\x18\x03 \x01(\bR\x05clear\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x12\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"\x96\x02\n" +
+	"\x13SubscriptionControl\x12\x1c\n" +
+	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\x129\n" +
+	"\n" +
+	"decided_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12\x18\n" +
+	"\arewinds\x18\x05 \x01(\x04R\arewinds\x12\x1c\n" +
+	"\trewinding\x18\x06 \x01(\bR\trewinding\x12\x14\n" +
+	"\x05after\x18\a \x01(\x04R\x05after\x12\x14\n" +
+	"\x05clear\x18\b \x01(\bR\x05clear\x12\x16\n" +
+	"\x06failed\x18\t \x01(\tR\x06failed*\xae\x01\n" +
 	"\x0fDeadLetterState\x12!\n" +
 	"\x1dDEAD_LETTER_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18DEAD_LETTER_STATE_PARKED\x10\x01\x12\x1b\n" +
 	"\x17DEAD_LETTER_STATE_RETRY\x10\x02\x12\x1e\n" +
 	"\x1aDEAD_LETTER_STATE_RESOLVED\x10\x03\x12\x1d\n" +
-	"\x19DEAD_LETTER_STATE_SKIPPED\x10\x042\xde\x02\n" +
+	"\x19DEAD_LETTER_STATE_SKIPPED\x10\x042\xb0\x04\n" +
 	"\x05Admin\x12D\n" +
 	"\x0fListDeadLetters\x12\x18.angzarr.DeadLetterQuery\x1a\x17.angzarr.DeadLetterPage\x12>\n" +
 	"\rGetDeadLetter\x12\x18.angzarr.DeadLetterPlace\x1a\x13.angzarr.DeadLetter\x12A\n" +
 	"\x05Retry\x12\x1b.angzarr.DeadLetterDecision\x1a\x1b.angzarr.DeadLettersDecided\x12@\n" +
 	"\x04Skip\x12\x1b.angzarr.DeadLetterDecision\x1a\x1b.angzarr.DeadLettersDecided\x12J\n" +
-	"\x11ListSubscriptions\x12\x1a.angzarr.SubscriptionQuery\x1a\x19.angzarr.SubscriptionListBC\n" +
+	"\x11ListSubscriptions\x12\x1a.angzarr.SubscriptionQuery\x1a\x19.angzarr.SubscriptionList\x12D\n" +
+	"\x05Pause\x12\x1d.angzarr.SubscriptionDecision\x1a\x1c.angzarr.SubscriptionControl\x12E\n" +
+	"\x06Resume\x12\x1d.angzarr.SubscriptionDecision\x1a\x1c.angzarr.SubscriptionControl\x12C\n" +
+	"\x06Rewind\x12\x1b.angzarr.SubscriptionRewind\x1a\x1c.angzarr.SubscriptionControlBC\n" +
 	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
 var (
@@ -958,7 +1261,7 @@ func file_angzarr_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_angzarr_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_angzarr_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_angzarr_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_angzarr_admin_proto_goTypes = []any{
 	(DeadLetterState)(0),          // 0: angzarr.DeadLetterState
 	(*DeadLetterPlace)(nil),       // 1: angzarr.DeadLetterPlace
@@ -971,19 +1274,22 @@ var file_angzarr_admin_proto_goTypes = []any{
 	(*SubscriptionQuery)(nil),     // 8: angzarr.SubscriptionQuery
 	(*SubscriptionList)(nil),      // 9: angzarr.SubscriptionList
 	(*SubscriptionSlice)(nil),     // 10: angzarr.SubscriptionSlice
-	(*Cover)(nil),                 // 11: angzarr.Cover
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*EventBook)(nil),             // 13: angzarr.EventBook
-	(*UUID)(nil),                  // 14: angzarr.UUID
+	(*SubscriptionDecision)(nil),  // 11: angzarr.SubscriptionDecision
+	(*SubscriptionRewind)(nil),    // 12: angzarr.SubscriptionRewind
+	(*SubscriptionControl)(nil),   // 13: angzarr.SubscriptionControl
+	(*Cover)(nil),                 // 14: angzarr.Cover
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*EventBook)(nil),             // 16: angzarr.EventBook
+	(*UUID)(nil),                  // 17: angzarr.UUID
 }
 var file_angzarr_admin_proto_depIdxs = []int32{
 	1,  // 0: angzarr.DeadLetter.place:type_name -> angzarr.DeadLetterPlace
-	11, // 1: angzarr.DeadLetter.cover:type_name -> angzarr.Cover
+	14, // 1: angzarr.DeadLetter.cover:type_name -> angzarr.Cover
 	0,  // 2: angzarr.DeadLetter.state:type_name -> angzarr.DeadLetterState
-	12, // 3: angzarr.DeadLetter.first_at:type_name -> google.protobuf.Timestamp
-	12, // 4: angzarr.DeadLetter.last_at:type_name -> google.protobuf.Timestamp
-	13, // 5: angzarr.DeadLetter.events:type_name -> angzarr.EventBook
-	14, // 6: angzarr.DeadLetterSelection.root:type_name -> angzarr.UUID
+	15, // 3: angzarr.DeadLetter.first_at:type_name -> google.protobuf.Timestamp
+	15, // 4: angzarr.DeadLetter.last_at:type_name -> google.protobuf.Timestamp
+	16, // 5: angzarr.DeadLetter.events:type_name -> angzarr.EventBook
+	17, // 6: angzarr.DeadLetterSelection.root:type_name -> angzarr.UUID
 	3,  // 7: angzarr.DeadLetterQuery.selection:type_name -> angzarr.DeadLetterSelection
 	0,  // 8: angzarr.DeadLetterQuery.states:type_name -> angzarr.DeadLetterState
 	1,  // 9: angzarr.DeadLetterQuery.after:type_name -> angzarr.DeadLetterPlace
@@ -994,22 +1300,30 @@ var file_angzarr_admin_proto_depIdxs = []int32{
 	2,  // 14: angzarr.DeadLettersDecided.decided:type_name -> angzarr.DeadLetter
 	1,  // 15: angzarr.DeadLettersDecided.next:type_name -> angzarr.DeadLetterPlace
 	10, // 16: angzarr.SubscriptionList.slices:type_name -> angzarr.SubscriptionSlice
-	12, // 17: angzarr.SubscriptionSlice.updated_at:type_name -> google.protobuf.Timestamp
-	4,  // 18: angzarr.Admin.ListDeadLetters:input_type -> angzarr.DeadLetterQuery
-	1,  // 19: angzarr.Admin.GetDeadLetter:input_type -> angzarr.DeadLetterPlace
-	6,  // 20: angzarr.Admin.Retry:input_type -> angzarr.DeadLetterDecision
-	6,  // 21: angzarr.Admin.Skip:input_type -> angzarr.DeadLetterDecision
-	8,  // 22: angzarr.Admin.ListSubscriptions:input_type -> angzarr.SubscriptionQuery
-	5,  // 23: angzarr.Admin.ListDeadLetters:output_type -> angzarr.DeadLetterPage
-	2,  // 24: angzarr.Admin.GetDeadLetter:output_type -> angzarr.DeadLetter
-	7,  // 25: angzarr.Admin.Retry:output_type -> angzarr.DeadLettersDecided
-	7,  // 26: angzarr.Admin.Skip:output_type -> angzarr.DeadLettersDecided
-	9,  // 27: angzarr.Admin.ListSubscriptions:output_type -> angzarr.SubscriptionList
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	13, // 17: angzarr.SubscriptionList.controls:type_name -> angzarr.SubscriptionControl
+	15, // 18: angzarr.SubscriptionSlice.updated_at:type_name -> google.protobuf.Timestamp
+	15, // 19: angzarr.SubscriptionControl.decided_at:type_name -> google.protobuf.Timestamp
+	4,  // 20: angzarr.Admin.ListDeadLetters:input_type -> angzarr.DeadLetterQuery
+	1,  // 21: angzarr.Admin.GetDeadLetter:input_type -> angzarr.DeadLetterPlace
+	6,  // 22: angzarr.Admin.Retry:input_type -> angzarr.DeadLetterDecision
+	6,  // 23: angzarr.Admin.Skip:input_type -> angzarr.DeadLetterDecision
+	8,  // 24: angzarr.Admin.ListSubscriptions:input_type -> angzarr.SubscriptionQuery
+	11, // 25: angzarr.Admin.Pause:input_type -> angzarr.SubscriptionDecision
+	11, // 26: angzarr.Admin.Resume:input_type -> angzarr.SubscriptionDecision
+	12, // 27: angzarr.Admin.Rewind:input_type -> angzarr.SubscriptionRewind
+	5,  // 28: angzarr.Admin.ListDeadLetters:output_type -> angzarr.DeadLetterPage
+	2,  // 29: angzarr.Admin.GetDeadLetter:output_type -> angzarr.DeadLetter
+	7,  // 30: angzarr.Admin.Retry:output_type -> angzarr.DeadLettersDecided
+	7,  // 31: angzarr.Admin.Skip:output_type -> angzarr.DeadLettersDecided
+	9,  // 32: angzarr.Admin.ListSubscriptions:output_type -> angzarr.SubscriptionList
+	13, // 33: angzarr.Admin.Pause:output_type -> angzarr.SubscriptionControl
+	13, // 34: angzarr.Admin.Resume:output_type -> angzarr.SubscriptionControl
+	13, // 35: angzarr.Admin.Rewind:output_type -> angzarr.SubscriptionControl
+	28, // [28:36] is the sub-list for method output_type
+	20, // [20:28] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_angzarr_admin_proto_init() }
@@ -1024,7 +1338,7 @@ func file_angzarr_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_angzarr_admin_proto_rawDesc), len(file_angzarr_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

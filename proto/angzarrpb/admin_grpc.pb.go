@@ -24,6 +24,9 @@ const (
 	Admin_Retry_FullMethodName             = "/angzarr.Admin/Retry"
 	Admin_Skip_FullMethodName              = "/angzarr.Admin/Skip"
 	Admin_ListSubscriptions_FullMethodName = "/angzarr.Admin/ListSubscriptions"
+	Admin_Pause_FullMethodName             = "/angzarr.Admin/Pause"
+	Admin_Resume_FullMethodName            = "/angzarr.Admin/Resume"
+	Admin_Rewind_FullMethodName            = "/angzarr.Admin/Rewind"
 )
 
 // AdminClient is the client API for Admin service.
@@ -54,6 +57,22 @@ type AdminClient interface {
 	Skip(ctx context.Context, in *DeadLetterDecision, opts ...grpc.CallOption) (*DeadLettersDecided, error)
 	// ListSubscriptions answers with how far every component has come.
 	ListSubscriptions(ctx context.Context, in *SubscriptionQuery, opts ...grpc.CallOption) (*SubscriptionList, error)
+	// Pause lets a projector or saga rest: it gets no events until Resume, its place
+	// in the log is kept, and a command that waits for it fails with
+	// FAILED_PRECONDITION after its own events are stored. It answers as soon as that
+	// is noted down; calls under way end, and within a few seconds no new one begins.
+	// NOT_FOUND when no such component was ever there, INVALID_ARGUMENT for what is
+	// no projector or saga, or for a name that means both.
+	Pause(ctx context.Context, in *SubscriptionDecision, opts ...grpc.CallOption) (*SubscriptionControl, error)
+	// Resume lets a paused component go on where it was. What is not paused stays so.
+	// Errors as of Pause.
+	Resume(ctx context.Context, in *SubscriptionDecision, opts ...grpc.CallOption) (*SubscriptionControl, error)
+	// Rewind has a projector get events again. It answers as soon as that is noted
+	// down; ListSubscriptions tells how it goes on. All its calls end first; its dead
+	// letters behind the place are forgotten, because their events come again, too. A
+	// rewind that is not done yet is replaced. Errors as of Pause; FAILED_PRECONDITION
+	// for sagas, which would send their commands again.
+	Rewind(ctx context.Context, in *SubscriptionRewind, opts ...grpc.CallOption) (*SubscriptionControl, error)
 }
 
 type adminClient struct {
@@ -114,6 +133,36 @@ func (c *adminClient) ListSubscriptions(ctx context.Context, in *SubscriptionQue
 	return out, nil
 }
 
+func (c *adminClient) Pause(ctx context.Context, in *SubscriptionDecision, opts ...grpc.CallOption) (*SubscriptionControl, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubscriptionControl)
+	err := c.cc.Invoke(ctx, Admin_Pause_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) Resume(ctx context.Context, in *SubscriptionDecision, opts ...grpc.CallOption) (*SubscriptionControl, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubscriptionControl)
+	err := c.cc.Invoke(ctx, Admin_Resume_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) Rewind(ctx context.Context, in *SubscriptionRewind, opts ...grpc.CallOption) (*SubscriptionControl, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubscriptionControl)
+	err := c.cc.Invoke(ctx, Admin_Rewind_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -142,6 +191,22 @@ type AdminServer interface {
 	Skip(context.Context, *DeadLetterDecision) (*DeadLettersDecided, error)
 	// ListSubscriptions answers with how far every component has come.
 	ListSubscriptions(context.Context, *SubscriptionQuery) (*SubscriptionList, error)
+	// Pause lets a projector or saga rest: it gets no events until Resume, its place
+	// in the log is kept, and a command that waits for it fails with
+	// FAILED_PRECONDITION after its own events are stored. It answers as soon as that
+	// is noted down; calls under way end, and within a few seconds no new one begins.
+	// NOT_FOUND when no such component was ever there, INVALID_ARGUMENT for what is
+	// no projector or saga, or for a name that means both.
+	Pause(context.Context, *SubscriptionDecision) (*SubscriptionControl, error)
+	// Resume lets a paused component go on where it was. What is not paused stays so.
+	// Errors as of Pause.
+	Resume(context.Context, *SubscriptionDecision) (*SubscriptionControl, error)
+	// Rewind has a projector get events again. It answers as soon as that is noted
+	// down; ListSubscriptions tells how it goes on. All its calls end first; its dead
+	// letters behind the place are forgotten, because their events come again, too. A
+	// rewind that is not done yet is replaced. Errors as of Pause; FAILED_PRECONDITION
+	// for sagas, which would send their commands again.
+	Rewind(context.Context, *SubscriptionRewind) (*SubscriptionControl, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -166,6 +231,15 @@ func (UnimplementedAdminServer) Skip(context.Context, *DeadLetterDecision) (*Dea
 }
 func (UnimplementedAdminServer) ListSubscriptions(context.Context, *SubscriptionQuery) (*SubscriptionList, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSubscriptions not implemented")
+}
+func (UnimplementedAdminServer) Pause(context.Context, *SubscriptionDecision) (*SubscriptionControl, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pause not implemented")
+}
+func (UnimplementedAdminServer) Resume(context.Context, *SubscriptionDecision) (*SubscriptionControl, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
+}
+func (UnimplementedAdminServer) Rewind(context.Context, *SubscriptionRewind) (*SubscriptionControl, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rewind not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -278,6 +352,60 @@ func _Admin_ListSubscriptions_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_Pause_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubscriptionDecision)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).Pause(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_Pause_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).Pause(ctx, req.(*SubscriptionDecision))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_Resume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubscriptionDecision)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).Resume(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_Resume_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).Resume(ctx, req.(*SubscriptionDecision))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_Rewind_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubscriptionRewind)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).Rewind(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_Rewind_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).Rewind(ctx, req.(*SubscriptionRewind))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -304,6 +432,18 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSubscriptions",
 			Handler:    _Admin_ListSubscriptions_Handler,
+		},
+		{
+			MethodName: "Pause",
+			Handler:    _Admin_Pause_Handler,
+		},
+		{
+			MethodName: "Resume",
+			Handler:    _Admin_Resume_Handler,
+		},
+		{
+			MethodName: "Rewind",
+			Handler:    _Admin_Rewind_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -11,6 +11,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	reflect "reflect"
+	sync "sync"
 	unsafe "unsafe"
 )
 
@@ -21,34 +22,99 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ProjectorReset asks a projector to begin from nothing.
+type ProjectorReset struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the projector, for a service that is several.
+	Projector     string `protobuf:"bytes,1,opt,name=projector,proto3" json:"projector,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProjectorReset) Reset() {
+	*x = ProjectorReset{}
+	mi := &file_angzarr_projector_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProjectorReset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProjectorReset) ProtoMessage() {}
+
+func (x *ProjectorReset) ProtoReflect() protoreflect.Message {
+	mi := &file_angzarr_projector_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProjectorReset.ProtoReflect.Descriptor instead.
+func (*ProjectorReset) Descriptor() ([]byte, []int) {
+	return file_angzarr_projector_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ProjectorReset) GetProjector() string {
+	if x != nil {
+		return x.Projector
+	}
+	return ""
+}
+
 var File_angzarr_projector_proto protoreflect.FileDescriptor
 
 const file_angzarr_projector_proto_rawDesc = "" +
 	"\n" +
-	"\x17angzarr/projector.proto\x12\aangzarr\x1a\x13angzarr/types.proto\x1a\x1bgoogle/protobuf/empty.proto2>\n" +
+	"\x17angzarr/projector.proto\x12\aangzarr\x1a\x13angzarr/types.proto\x1a\x1bgoogle/protobuf/empty.proto\".\n" +
+	"\x0eProjectorReset\x12\x1c\n" +
+	"\tprojector\x18\x01 \x01(\tR\tprojector2x\n" +
 	"\tProjector\x121\n" +
-	"\x06Handle\x12\x12.angzarr.EventBook\x1a\x13.angzarr.Projection2\x87\x01\n" +
+	"\x06Handle\x12\x12.angzarr.EventBook\x1a\x13.angzarr.Projection\x128\n" +
+	"\x05Reset\x12\x17.angzarr.ProjectorReset\x1a\x16.google.protobuf.Empty2\x87\x01\n" +
 	"\x14ProjectorCoordinator\x129\n" +
 	"\n" +
 	"HandleSync\x12\x16.angzarr.SyncEventBook\x1a\x13.angzarr.Projection\x124\n" +
 	"\x06Handle\x12\x12.angzarr.EventBook\x1a\x16.google.protobuf.EmptyBC\n" +
 	"\vdev.angzarrP\x01Z2github.com/angz-dev/angz/proto/angzarrpb;angzarrpbb\x06proto3"
 
+var (
+	file_angzarr_projector_proto_rawDescOnce sync.Once
+	file_angzarr_projector_proto_rawDescData []byte
+)
+
+func file_angzarr_projector_proto_rawDescGZIP() []byte {
+	file_angzarr_projector_proto_rawDescOnce.Do(func() {
+		file_angzarr_projector_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_angzarr_projector_proto_rawDesc), len(file_angzarr_projector_proto_rawDesc)))
+	})
+	return file_angzarr_projector_proto_rawDescData
+}
+
+var file_angzarr_projector_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_angzarr_projector_proto_goTypes = []any{
-	(*EventBook)(nil),     // 0: angzarr.EventBook
-	(*SyncEventBook)(nil), // 1: angzarr.SyncEventBook
-	(*Projection)(nil),    // 2: angzarr.Projection
-	(*emptypb.Empty)(nil), // 3: google.protobuf.Empty
+	(*ProjectorReset)(nil), // 0: angzarr.ProjectorReset
+	(*EventBook)(nil),      // 1: angzarr.EventBook
+	(*SyncEventBook)(nil),  // 2: angzarr.SyncEventBook
+	(*Projection)(nil),     // 3: angzarr.Projection
+	(*emptypb.Empty)(nil),  // 4: google.protobuf.Empty
 }
 var file_angzarr_projector_proto_depIdxs = []int32{
-	0, // 0: angzarr.Projector.Handle:input_type -> angzarr.EventBook
-	1, // 1: angzarr.ProjectorCoordinator.HandleSync:input_type -> angzarr.SyncEventBook
-	0, // 2: angzarr.ProjectorCoordinator.Handle:input_type -> angzarr.EventBook
-	2, // 3: angzarr.Projector.Handle:output_type -> angzarr.Projection
-	2, // 4: angzarr.ProjectorCoordinator.HandleSync:output_type -> angzarr.Projection
-	3, // 5: angzarr.ProjectorCoordinator.Handle:output_type -> google.protobuf.Empty
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
+	1, // 0: angzarr.Projector.Handle:input_type -> angzarr.EventBook
+	0, // 1: angzarr.Projector.Reset:input_type -> angzarr.ProjectorReset
+	2, // 2: angzarr.ProjectorCoordinator.HandleSync:input_type -> angzarr.SyncEventBook
+	1, // 3: angzarr.ProjectorCoordinator.Handle:input_type -> angzarr.EventBook
+	3, // 4: angzarr.Projector.Handle:output_type -> angzarr.Projection
+	4, // 5: angzarr.Projector.Reset:output_type -> google.protobuf.Empty
+	3, // 6: angzarr.ProjectorCoordinator.HandleSync:output_type -> angzarr.Projection
+	4, // 7: angzarr.ProjectorCoordinator.Handle:output_type -> google.protobuf.Empty
+	4, // [4:8] is the sub-list for method output_type
+	0, // [0:4] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -66,12 +132,13 @@ func file_angzarr_projector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_angzarr_projector_proto_rawDesc), len(file_angzarr_projector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   0,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
 		GoTypes:           file_angzarr_projector_proto_goTypes,
 		DependencyIndexes: file_angzarr_projector_proto_depIdxs,
+		MessageInfos:      file_angzarr_projector_proto_msgTypes,
 	}.Build()
 	File_angzarr_projector_proto = out.File
 	file_angzarr_projector_proto_goTypes = nil

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Projector_Handle_FullMethodName = "/angzarr.Projector/Handle"
+	Projector_Reset_FullMethodName  = "/angzarr.Projector/Reset"
 )
 
 // ProjectorClient is the client API for Projector service.
@@ -31,6 +32,12 @@ const (
 type ProjectorClient interface {
 	// Handle takes the new events of one aggregate, in order, at least once.
 	Handle(ctx context.Context, in *EventBook, opts ...grpc.CallOption) (*Projection, error)
+	// Reset has the projector forget everything that it has made of events, because
+	// they all come again from the first one. No Handle is under way when it is
+	// called, and none begins before it has answered; it may be called again, and an
+	// answer means that everything is gone for good. A service need not offer it;
+	// then a person clears the read model before "angz projections reset".
+	Reset(ctx context.Context, in *ProjectorReset, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
 type projectorClient struct {
@@ -51,6 +58,16 @@ func (c *projectorClient) Handle(ctx context.Context, in *EventBook, opts ...grp
 	return out, nil
 }
 
+func (c *projectorClient) Reset(ctx context.Context, in *ProjectorReset, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, Projector_Reset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProjectorServer is the server API for Projector service.
 // All implementations must embed UnimplementedProjectorServer
 // for forward compatibility.
@@ -59,6 +76,12 @@ func (c *projectorClient) Handle(ctx context.Context, in *EventBook, opts ...grp
 type ProjectorServer interface {
 	// Handle takes the new events of one aggregate, in order, at least once.
 	Handle(context.Context, *EventBook) (*Projection, error)
+	// Reset has the projector forget everything that it has made of events, because
+	// they all come again from the first one. No Handle is under way when it is
+	// called, and none begins before it has answered; it may be called again, and an
+	// answer means that everything is gone for good. A service need not offer it;
+	// then a person clears the read model before "angz projections reset".
+	Reset(context.Context, *ProjectorReset) (*emptypb.Empty, error)
 	mustEmbedUnimplementedProjectorServer()
 }
 
@@ -71,6 +94,9 @@ type UnimplementedProjectorServer struct{}
 
 func (UnimplementedProjectorServer) Handle(context.Context, *EventBook) (*Projection, error) {
 	return nil, status.Error(codes.Unimplemented, "method Handle not implemented")
+}
+func (UnimplementedProjectorServer) Reset(context.Context, *ProjectorReset) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reset not implemented")
 }
 func (UnimplementedProjectorServer) mustEmbedUnimplementedProjectorServer() {}
 func (UnimplementedProjectorServer) testEmbeddedByValue()                   {}
@@ -111,6 +137,24 @@ func _Projector_Handle_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Projector_Reset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProjectorReset)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProjectorServer).Reset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Projector_Reset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProjectorServer).Reset(ctx, req.(*ProjectorReset))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Projector_ServiceDesc is the grpc.ServiceDesc for Projector service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -121,6 +165,10 @@ var Projector_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Handle",
 			Handler:    _Projector_Handle_Handler,
+		},
+		{
+			MethodName: "Reset",
+			Handler:    _Projector_Reset_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -27,14 +27,17 @@ type Store interface {
 	Parked(ctx context.Context, query eventstore.ParkedQuery) ([]eventstore.Parked, error)
 	Decide(ctx context.Context, decision eventstore.Decision) error
 	Positions(ctx context.Context) ([]eventstore.Position, error)
+	Pause(ctx context.Context, pause eventstore.Pause) error
+	Rewind(ctx context.Context, rewind eventstore.Rewind) error
+	Controls(ctx context.Context) ([]eventstore.Control, error)
 	Head() uint64
 }
 
 // Options describe the role.
 type Options struct {
 	Store Store
-	// Decided is told which subscription somebody has decided about, so that a
-	// consumer in this process looks at once; nil when there are none. It must
+	// Decided is told which subscription somebody has decided about, or about whose
+	// dead letters, so that a consumer in this process looks at once; nil when there are none. It must
 	// not block.
 	Decided func(subscription string)
 	// Caller says who calls, empty when that is not known; nil when it never is.
@@ -157,6 +160,10 @@ func (s *Server) ListSubscriptions(ctx context.Context, query *pb.SubscriptionQu
 	if err != nil {
 		return nil, rpcerr.Status(err)
 	}
+	controls, err := s.options.Store.Controls(ctx)
+	if err != nil {
+		return nil, rpcerr.Status(err)
+	}
 	// The head is read after the positions, so that nothing seems to be ahead of it.
 	list := &pb.SubscriptionList{Head: s.options.Store.Head()}
 	for _, position := range positions {
@@ -174,6 +181,11 @@ func (s *Server) ListSubscriptions(ctx context.Context, query *pb.SubscriptionQu
 			slice.Holder = position.Member.String()
 		}
 		list.Slices = append(list.Slices, slice)
+	}
+	for _, control := range controls {
+		if ofComponent(control.Name, query.GetComponent()) {
+			list.Controls = append(list.Controls, controlOf(control))
+		}
 	}
 	return list, nil
 }

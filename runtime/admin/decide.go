@@ -59,7 +59,7 @@ func (s *Server) decide(ctx context.Context, request *pb.DeadLetterDecision, ord
 	if wish.everything() {
 		return nil, &book.Invalid{Field: "selection", Found: "neither a component nor a position nor an aggregate", Want: "at least one of them"}
 	}
-	note := s.note(ctx, order.verb, request)
+	note := s.note(ctx, order.verb, request.GetBy(), request.GetNote())
 	decided, told := &pb.DeadLettersDecided{}, map[string]bool{}
 	defer func() {
 		for subscription := range told {
@@ -145,16 +145,16 @@ func (s *Server) nothingToDecide(ctx context.Context, wish selection) error {
 }
 
 // note says who decides and why, as one line.
-func (s *Server) note(ctx context.Context, verb string, request *pb.DeadLetterDecision) string {
+func (s *Server) note(ctx context.Context, verb, saidBy, saidWhy string) string {
 	by := s.options.Caller(ctx)
 	if by == "" {
-		by = oneLine(request.GetBy())
+		by = oneLine(saidBy)
 	}
 	if by == "" {
 		by = "somebody"
 	}
 	note := fmt.Sprintf("%s by %s at %s", verb, by, time.Now().UTC().Format(time.RFC3339))
-	if why := oneLine(request.GetNote()); why != "" {
+	if why := oneLine(saidWhy); why != "" {
 		note += ": " + why
 	}
 	return note

@@ -44,6 +44,30 @@ func (f *forward) ListSubscriptions(ctx context.Context, query *pb.SubscriptionQ
 	return f.to.ListSubscriptions(ctx, query)
 }
 
+func (f *forward) Pause(ctx context.Context, decision *pb.SubscriptionDecision) (*pb.SubscriptionControl, error) {
+	return f.to.Pause(ctx, f.signedPause(ctx, decision))
+}
+
+func (f *forward) Resume(ctx context.Context, decision *pb.SubscriptionDecision) (*pb.SubscriptionControl, error) {
+	return f.to.Resume(ctx, f.signedPause(ctx, decision))
+}
+
+func (f *forward) Rewind(ctx context.Context, rewind *pb.SubscriptionRewind) (*pb.SubscriptionControl, error) {
+	if by := f.caller(ctx); by != "" {
+		rewind = proto.CloneOf(rewind)
+		rewind.By = by
+	}
+	return f.to.Rewind(ctx, rewind)
+}
+
+func (f *forward) signedPause(ctx context.Context, decision *pb.SubscriptionDecision) *pb.SubscriptionDecision {
+	if by := f.caller(ctx); by != "" {
+		decision = proto.CloneOf(decision)
+		decision.By = by
+	}
+	return decision
+}
+
 // signed returns the decision with the name of who makes it, where that is known.
 func (f *forward) signed(ctx context.Context, decision *pb.DeadLetterDecision) *pb.DeadLetterDecision {
 	by := f.caller(ctx)

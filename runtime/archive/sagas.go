@@ -95,6 +95,9 @@ func (s *Server) claimSagas(ctx context.Context) (claims []claim, err error) {
 		}
 		c.slices = shared.Slices
 		claims = append(claims, c)
+		if shared.Paused {
+			return claims, status.Errorf(codes.FailedPrecondition, "%s is paused, so nobody can tell whether it has handled everything: resume it, let it finish, then import", name)
+		}
 		for _, slice := range c.slices {
 			if slice.Member != c.member {
 				return claims, status.Errorf(codes.FailedPrecondition, "%s runs in another process: stop it until the import is done", name)

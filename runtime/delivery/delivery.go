@@ -57,6 +57,10 @@ type Options[R any] struct {
 	// about the events: such calls are repeated without limit.
 	Absent func(error) bool
 
+	// Reset has the component clear away what it has made, because all events come
+	// again; nil when it cannot. Errors that Retryable or Absent know are repeated.
+	Reset func(ctx context.Context) error
+
 	// Aside is the name under which Handle leaves dead letters with a *Park, if
 	// those that somebody wants retried are to be handled again; see Anew.
 	Aside string
@@ -149,6 +153,9 @@ type Consumer[R any] struct {
 	asides   map[uint64]*aside   // under Options.Aside, by position, that are being retried
 	left     map[book.Key][]left // of events still to come from the log, in order
 	stopping bool
+	paused   bool    // by somebody, as of the newest Share
+	note     string  // who paused it and why
+	rewind   *rewind // that is being done here; nil for none
 }
 
 // result is the newest thing known about an aggregate.

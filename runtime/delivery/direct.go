@@ -20,8 +20,8 @@ import (
 // component made of the aggregate's events up to at least this book's last one.
 // What came before and has not been handled is fetched and handled first; what
 // has been handled is not handled again. Errors: *book.Invalid for a book that
-// is not a run of stored events, *Blocked, the component's last error, or the
-// context's.
+// is not a run of stored events, *Blocked, *Paused, the component's last error, or
+// the context's.
 func (c *Consumer[R]) Deliver(ctx context.Context, events *pb.EventBook) (value R, err error) {
 	key, err := book.CheckStored(events)
 	if err != nil {
@@ -69,15 +69,19 @@ func (c *Consumer[R]) change() <-chan struct{} {
 }
 
 // hand gives a book to whoever holds the aggregate's slice: to the lane here, or
-// to the instance that has it. ErrElsewhere means that neither took it.
+// to the instance that has it. ErrElsewhere means that neither took it, *Paused
+// that nobody will.
 func (c *Consumer[R]) hand(ctx context.Context, key book.Key, events *pb.EventBook) (value R, err error) {
 	reply := make(chan answer[R], 1)
 	number := c.sliceOf(key)
 	c.mu.Lock()
 	s := c.held[number]
 	if s == nil || s.leaving {
-		address := c.addressOf(number)
+		address, paused := c.addressOf(number), c.pausedError()
 		c.mu.Unlock()
+		if paused != nil {
+			return value, paused
+		}
 		if address == "" || c.options.Forward == nil || forwarded(ctx) {
 			return value, ErrElsewhere
 		}

@@ -222,13 +222,18 @@ func (c *Consumer[R]) takeLeft(key book.Key, last uint32) (taken left) {
 	return taken
 }
 
-// try calls the component until it succeeds, fails for good, or has failed too
-// often. It returns how often it called.
-func (c *Consumer[R]) try(ctx context.Context, s *slice, key book.Key, events *pb.EventBook) (attempts int, err error) {
-	delays := backoff.ExponentialBackOff{
+// delays are those between calls that fail.
+func (c *Consumer[R]) delays() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
 		InitialInterval: c.options.FirstDelay, MaxInterval: c.options.MaxDelay,
 		Multiplier: 2, RandomizationFactor: 0.3,
 	}
+}
+
+// try calls the component until it succeeds, fails for good, or has failed too
+// often. It returns how often it called.
+func (c *Consumer[R]) try(ctx context.Context, s *slice, key book.Key, events *pb.EventBook) (attempts int, err error) {
+	delays := c.delays()
 	told := false
 	ctx = about(ctx, events)
 	for {

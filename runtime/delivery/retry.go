@@ -18,9 +18,15 @@ const mostLooks = 1000
 // undecided are the states in which dead letters block their aggregate.
 var undecided = []eventstore.State{eventstore.StateParked, eventstore.StateRetry}
 
-// Decided says that somebody has decided about dead letters, so that it is looked
-// at now rather than after a third of the lease.
+// Decided says that somebody has decided about dead letters or the subscription, so
+// that it is looked at now rather than after a third of the lease.
 func (c *Consumer[R]) Decided() {
+	c.lookAtLetters()
+	c.nudge()
+}
+
+// lookAtLetters has people's decisions about dead letters looked at now.
+func (c *Consumer[R]) lookAtLetters() {
 	select {
 	case c.decided <- struct{}{}:
 	default:

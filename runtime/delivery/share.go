@@ -87,7 +87,9 @@ func (c *Consumer[R]) untilNextShare() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rest := c.options.Lease / 3
-	if c.unsettled() || time.Until(c.until) < rest {
+	// While the subscription is paused nobody holds a slice, and nothing is to be
+	// waited for.
+	if c.unsettled() && !(c.paused && len(c.held) == 0) || time.Until(c.until) < rest {
 		rest = min(rest, impatience)
 	}
 	return rest
@@ -149,9 +151,11 @@ func (c *Consumer[R]) renew(ctx context.Context) error {
 		}
 	}
 	c.share, c.until = shared.Slices, asked.Add(c.options.Lease)
+	c.heedPause(shared)
 	c.bringToRest(shared.Surplus)
 	c.announce()
 	c.mu.Unlock()
+	c.beginRewind(shared.Rewind)
 	return c.takeOver(ctx, fresh)
 }
 
@@ -192,6 +196,9 @@ func (c *Consumer[R]) bringToRest(surplus int) {
 			s.leaving, s.since = true, time.Now()
 			c.stopFollowing(s)
 			c.touch() // it is given back only when all is recorded
+			if s.resting(c.seen) {
+				c.nudge()
+			}
 		case !leave && s.leaving:
 			s.leaving = false
 			c.restart()
@@ -233,7 +240,7 @@ func (c *Consumer[R]) takeOver(ctx context.Context, fresh []eventstore.Slice) er
 	}
 	c.announce()
 	c.restart()
-	c.Decided() // which somebody may have done under the former holder
+	c.lookAtLetters() // about which somebody may have decided under the former holder
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
@@ -23,7 +25,8 @@ type Options struct {
 	Timeout time.Duration      // for one call of the service; 30 s
 	// FullHistory hands the service the whole aggregate with every new event.
 	FullHistory bool
-	// Delivery says where events come from. Name, Handle and Forward are set here.
+	// Delivery says where events come from. Name, Handle, Reset and
+	// Forward are set here.
 	Delivery delivery.Options[*pb.Projection]
 	// Peers connects to another instance of this projector's coordinator; nil
 	// when there are none.
@@ -45,7 +48,7 @@ func New(options Options) *Coordinator {
 	}
 	c := &Coordinator{options: options}
 	options.Delivery.Name = "projector/" + options.Name
-	options.Delivery.Handle = c.project
+	options.Delivery.Handle, options.Delivery.Reset = c.project, c.reset
 	if options.Peers != nil {
 		options.Delivery.Forward = c.forward
 	}
@@ -110,6 +113,15 @@ func (c *Coordinator) project(ctx context.Context, events *pb.EventBook) (*pb.Pr
 		return nil, err
 	}
 	return c.complete(projection, events), nil
+}
+
+// reset has the user's service clear its read model away.
+func (c *Coordinator) reset(ctx context.Context) error {
+	_, err := c.options.Service.Reset(ctx, &pb.ProjectorReset{Projector: c.options.Name})
+	if status.Code(err) == codes.Unimplemented {
+		return status.Errorf(codes.Unimplemented, `the service of projector %s does not offer Reset: clear its data away yourself and say "angz projections reset %s"`, c.options.Name, c.options.Name)
+	}
+	return err
 }
 
 // history returns the aggregate from its first event to the book's last one.
