@@ -62,7 +62,7 @@ func (c completer) byFlag() map[string]finder {
 
 // byWord are the words of usage lines that stand for names.
 func (c completer) byWord() map[string]finder {
-	return map[string]finder{"DOMAIN": c.domains, "ID": c.ids, "TYPE": c.types, "COMPONENT": c.deadLetterComponents, "NAME": c.components, "COMMAND": c.commands}
+	return map[string]finder{"DOMAIN": c.domains, "ID": c.ids, "TYPE": c.types, "COMPONENT": c.fullComponents, "NAME": c.components, "COMMAND": c.commands}
 }
 
 // contexts offers the names of systems.
@@ -250,17 +250,29 @@ func (c completer) components(_ context.Context, cmd *cobra.Command, _ []string,
 	return nil
 }
 
-// deadLetterComponents offers what may have dead letters.
-func (c completer) deadLetterComponents(_ context.Context, cmd *cobra.Command, _ []string, _ string) (found []cobra.Completion) {
+// fullComponents offers projectors and sagas by their full names, and what else may
+// have dead letters where these are meant.
+func (c completer) fullComponents(ctx context.Context, cmd *cobra.Command, args []string, prefix string) []cobra.Completion {
+	found := c.projectors(ctx, cmd, args, prefix)
 	loaded := c.configured(cmd)
 	if loaded == nil {
 		return nil
 	}
-	for _, service := range loaded.Projectors {
-		found = append(found, "projector/"+service.Name)
-	}
 	for _, service := range loaded.Sagas {
-		found = append(found, "saga/"+service.Name, "saga/"+service.Name+"/compensation")
+		found = append(found, "saga/"+service.Name)
+		if !strings.Contains(cmd.CommandPath(), " projections") {
+			found = append(found, "saga/"+service.Name+"/compensation")
+		}
+	}
+	return found
+}
+
+// projectors offers projectors by their full names.
+func (c completer) projectors(_ context.Context, cmd *cobra.Command, _ []string, _ string) (found []cobra.Completion) {
+	if loaded := c.configured(cmd); loaded != nil {
+		for _, service := range loaded.Projectors {
+			found = append(found, "projector/"+service.Name)
+		}
 	}
 	return found
 }

@@ -27,6 +27,7 @@ from angzarr.types_pb2 import (
 )
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2_grpc
 
@@ -134,10 +135,12 @@ class Aggregate(aggregate_pb2_grpc.AggregateServicer):
 class Projector(projector_pb2_grpc.ProjectorServicer):
     """Calls project(book) with the new events of one aggregate. It returns the
     projection as a message, or None, and may be called again with the same book.
+    Calls clear() when all events are about to come again.
     """
 
-    def __init__(self, project):
+    def __init__(self, project, clear):
         self.project = project
+        self.clear = clear
 
     def Handle(self, request, context):
         projection = Projection(cover=request.cover, projector=os.environ.get("PROJECTOR_NAME", ""))
@@ -147,6 +150,10 @@ class Projector(projector_pb2_grpc.ProjectorServicer):
         if result is not None:
             projection.projection.Pack(result)
         return projection
+
+    def Reset(self, request, context):
+        self.clear()
+        return Empty()
 
 
 class Saga(saga_pb2_grpc.SagaServicer):
@@ -173,9 +180,10 @@ def serve_aggregate(state_class, handlers, appliers, snapshot_every=100):
     serve(lambda server: aggregate_pb2_grpc.add_AggregateServicer_to_server(servicer, server))
 
 
-def serve_projector(project):
+def serve_projector(project, clear):
     """Serves a Projector until the process is told to stop."""
-    serve(lambda server: projector_pb2_grpc.add_ProjectorServicer_to_server(Projector(project), server))
+    servicer = Projector(project, clear)
+    serve(lambda server: projector_pb2_grpc.add_ProjectorServicer_to_server(servicer, server))
 
 
 def serve_saga(reactions):

@@ -64,6 +64,12 @@ class ReceiptProjector:
                     receipt = self.write_receipt(book, page.num, event)
         return receipt
 
+    def clear(self):
+        """Forgets everything, because all events come again."""
+        with self.lock, self.db:
+            self.db.execute("DELETE FROM lines")
+            self.db.execute("DELETE FROM receipts")
+
     def write_line(self, book, sequence, item, quantity):
         self.db.execute(
             "INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?)",
@@ -97,4 +103,5 @@ class ReceiptProjector:
 if __name__ == "__main__":
     folder = os.environ.get("ANGZ_DATA", ".angz")
     path = os.environ.get("RECEIPTS_DB", os.path.join(folder, "receipts.db"))
-    serve_projector(ReceiptProjector(path).project)
+    projector = ReceiptProjector(path)
+    serve_projector(projector.project, projector.clear)

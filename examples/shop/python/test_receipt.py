@@ -63,6 +63,13 @@ class Receipts(unittest.TestCase):
         self.assertEqual(RECEIPT, again.formatted_text)
         self.assertEqual([("o-1", 1750, RECEIPT)], self.stored())
 
+    def test_what_is_cleared_away_is_made_anew(self):
+        self.projector.project(book(STORY))
+        self.projector.clear()
+        self.assertEqual([], self.stored())
+        self.projector.project(book(STORY))
+        self.assertEqual([("o-1", 1750, RECEIPT)], self.stored())
+
     def test_lines_of_an_earlier_life_are_forgotten(self):
         self.projector.project(book(STORY))
         short = [STORY[0], STORY[1], OrderCompleted(customer_id="alice@example.com", total_cents=1000)]
