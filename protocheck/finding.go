@@ -44,7 +44,7 @@ type Finding struct {
 	// Types are the full names of the types of events and states that it
 	// concerns, Events how many of them are stored as far as that is known.
 	Types  []string `json:"types,omitempty" doc:"the full names of the stored types that it concerns; absent where there are none"`
-	Events uint64   `json:"events,omitempty" doc:"how many stored events it concerns; absent when none, or when no store was looked at"`
+	Events uint64   `json:"events,omitempty" doc:"how many stored events and snapshots it concerns; absent when none, or when no store was looked at"`
 
 	number  int    // of the field or value; 0 for none
 	message string // full name of the message that has the field

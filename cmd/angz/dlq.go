@@ -217,7 +217,7 @@ func newShowDeadLetterCommand(s streams) *cobra.Command {
 				return explain(err, conn.Address())
 			}
 			if output != outputTable {
-				return writeDocuments(s.out, output, []inspect.DeadLetter{letter}, newLetterDocument)
+				return writeDocuments(s.out, output, []inspect.DeadLetter{letter}, newShownLetterDocument)
 			}
 			return writeLetter(s.out, newPainter(s.out, s.environ), letter)
 		},

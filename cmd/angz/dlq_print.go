@@ -51,22 +51,21 @@ func (f *tableFormat) Type() string { return "format" }
 
 // letterDocument is one dead letter.
 type letterDocument struct {
-	Component     string          `json:"component" doc:"who could not handle the events, in full, such as projector/receipt"`
-	Position      uint64          `json:"position" doc:"the place of the last of the events in the log; with component it names the dead letter"`
-	State         string          `json:"state" doc:"what has been decided: parked is nothing yet, retry is to be handled again, resolved is handled at last, skipped is given up" enum:"parked|retry|resolved|skipped"`
-	Domain        string          `json:"domain" doc:"the domain of the aggregate"`
-	AggregateID   string          `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
-	Root          string          `json:"root" doc:"the aggregate's root, a UUID"`
-	Sequence      uint32          `json:"sequence" doc:"the number of the first of the events in its aggregate, from 0"`
-	Count         uint32          `json:"count" doc:"how many events it stands for: those of one command"`
-	Type          string          `json:"type,omitempty" doc:"the full name of the message of the first event; absent when it is not in the store any more"`
-	CorrelationID string          `json:"correlation_id,omitempty" doc:"what joins everything that one request caused; absent where there is none"`
-	Attempts      uint32          `json:"attempts" doc:"how often the component was called with the events; 0 for those that wait behind an earlier dead letter"`
-	Reason        string          `json:"reason" doc:"what the component answered, or why the events wait"`
-	FirstAt       string          `json:"first_at,omitempty" doc:"when it first failed, RFC 3339 in UTC" format:"date-time"`
-	LastAt        string          `json:"last_at,omitempty" doc:"when it last failed, RFC 3339 in UTC" format:"date-time"`
-	Note          string          `json:"note,omitempty" doc:"who has decided what, when and why; absent when nobody has"`
-	Events        []eventDocument `json:"events,omitempty" doc:"the events with their payloads; dlq show only, and absent when they are not in the store any more"`
+	Component     string `json:"component" doc:"who could not handle the events, in full, such as projector/receipt"`
+	Position      uint64 `json:"position" doc:"the place of the last of the events in the log; with component it names the dead letter"`
+	State         string `json:"state" doc:"what has been decided: parked is nothing yet, retry is to be handled again, resolved is handled at last, skipped is given up" enum:"parked|retry|resolved|skipped"`
+	Domain        string `json:"domain" doc:"the domain of the aggregate"`
+	AggregateID   string `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root          string `json:"root" doc:"the aggregate's root, a UUID"`
+	Sequence      uint32 `json:"sequence" doc:"the number of the first of the events in its aggregate, from 0"`
+	Count         uint32 `json:"count" doc:"how many events it stands for: those of one command"`
+	Type          string `json:"type,omitempty" doc:"the full name of the message of the first event; absent when it is not in the store any more"`
+	CorrelationID string `json:"correlation_id,omitempty" doc:"what joins everything that one request caused; absent where there is none"`
+	Attempts      uint32 `json:"attempts" doc:"how often the component was called with the events; 0 for those that wait behind an earlier dead letter"`
+	Reason        string `json:"reason" doc:"what the component answered, or why the events wait"`
+	FirstAt       string `json:"first_at,omitempty" doc:"when it first failed, RFC 3339 in UTC" format:"date-time"`
+	LastAt        string `json:"last_at,omitempty" doc:"when it last failed, RFC 3339 in UTC" format:"date-time"`
+	Note          string `json:"note,omitempty" doc:"who has decided what, when and why; absent when nobody has"`
 }
 
 func newLetterDocument(letter inspect.DeadLetter) letterDocument {
@@ -75,6 +74,17 @@ func newLetterDocument(letter inspect.DeadLetter) letterDocument {
 		Root: letter.Root, Sequence: letter.Sequence, Count: letter.Count, Type: letter.Type, CorrelationID: letter.CorrelationID,
 		Attempts: letter.Attempts, Reason: letter.Reason, FirstAt: timeText(letter.FirstAt), LastAt: timeText(letter.LastAt), Note: letter.Note,
 	}
+	return document
+}
+
+// shownLetterDocument is one dead letter with its events.
+type shownLetterDocument struct {
+	letterDocument
+	Events []eventDocument `json:"events,omitempty" doc:"the events with their payloads; absent when they are not in the store any more"`
+}
+
+func newShownLetterDocument(letter inspect.DeadLetter) shownLetterDocument {
+	document := shownLetterDocument{letterDocument: newLetterDocument(letter)}
 	for _, event := range letter.Events {
 		document.Events = append(document.Events, newEventDocument(event))
 	}

@@ -90,7 +90,7 @@ func (p *runningProject) completeServices(alsoLogs bool) cobra.CompletionFunc {
 type statusDocument struct {
 	Project   string             `json:"project" doc:"what the project is called: the name of its folder"`
 	Dir       string             `json:"dir" doc:"the project's folder, absolute"`
-	File      string             `json:"file,omitempty" doc:"its configuration file, absolute; absent where there is none"`
+	File      string             `json:"file,omitempty" doc:"its configuration file, as angz dev found it; absent where there is none"`
 	PID       int                `json:"pid" doc:"the number of the process angz dev"`
 	Since     string             `json:"since" doc:"when it was started, RFC 3339 in UTC" format:"date-time"`
 	Detached  bool               `json:"detached" doc:"whether it runs without a terminal, by --detach"`

@@ -138,6 +138,10 @@ func newDiffCommand(s streams) *cobra.Command {
 			if err != nil {
 				return system.explain(err)
 			}
+			if after.JSON == nil {
+				fmt.Fprintf(s.err, "no events of %s %s yet\n", printable(args[0]), printable(args[1]))
+				return nil
+			}
 			return printDiff(s, output, before, after)
 		},
 	}

@@ -24,7 +24,7 @@ type componentDocument struct {
 	Address     string   `json:"address,omitempty" doc:"where angz reaches it; absent where that is not known"`
 	From        []string `json:"from,omitempty" doc:"the domains whose events it is given; absent for a domain"`
 	To          []string `json:"to,omitempty" doc:"the domains that a saga was seen to send commands to, of the newest 10,000 events; absent where there are none"`
-	Synchronous bool     `json:"synchronous,omitempty" doc:"true when commands may wait for it; absent when not"`
+	Synchronous bool     `json:"synchronous,omitempty" doc:"true when every command waits for it; absent when not"`
 }
 
 func newTopologyDocument(t inspect.Topology) topologyDocument {
