@@ -42,6 +42,10 @@ type sentResult struct {
 	CorrelationID string               `json:"correlation_id,omitempty" doc:"what joins everything that the command causes"`
 	Events        []eventDocument      `json:"events" doc:"what was stored, in order; empty when the command changed nothing"`
 	Projections   []projectionDocument `json:"projections" doc:"what projectors made of it, with --sync simple or cascade; else empty"`
+	Settled       *bool                `json:"settled,omitempty" doc:"with --wait: whether everything that it leads to is done"`
+	Effects       []stepDocument       `json:"effects,omitempty" doc:"with --wait: the commands that its events led to, each with what it led to; absent when there were none"`
+	Behind        []string             `json:"behind,omitempty" doc:"with --wait, and not settled: the projectors and sagas that have events still to handle"`
+	DeadLetters   []string             `json:"dead_letters,omitempty" doc:"with --wait: the dead letters that its events became, each as component and position of the log"`
 }
 
 type projectionDocument struct {

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/angz-dev/angz/inspect"
-	"github.com/angz-dev/angz/runtime/payload"
 )
 
 // sendOptions are the flags of "angz send".
@@ -29,6 +28,7 @@ type sendOptions struct {
 	idempotency string
 	file        string
 	timeout     time.Duration
+	wait, edit  bool
 }
 
 func newSendCommand(s streams) *cobra.Command {
@@ -39,8 +39,13 @@ func newSendCommand(s streams) *cobra.Command {
 		Long: "Send a command to an aggregate and show the events that were stored.\n\n" +
 			"ID is what people call the aggregate, or a UUID. TYPE is the short or full name of\n" +
 			"the command's message. JSON holds its fields; \"-\" reads them from standard input,\n" +
-			"and without them the command is empty.",
+			"and without them the command is empty. --edit opens your editor (VISUAL, EDITOR, else vi)\n" +
+			"with the command's fields and what each expects; an empty file sends nothing.\n\n" +
+			"--wait shows everything that the command leads to, until all projectors and sagas have\n" +
+			"handled it, and fails when there are dead letters.",
 		Example: "  angz send customer alice@example.com CreateCustomer '{\"name\":\"Alice\",\"email\":\"alice@example.com\"}'\n" +
+			"  angz send order order-1 CompleteOrder --wait\n" +
+			"  angz send order order-1 CreateOrder --edit\n" +
 			"  angz send order order-1 CompleteOrder --sync cascade\n" +
 			"  angz send order order-1 CreateOrder --file order.json --output json\n" +
 			"  jq .command request.json | angz send order order-1 CreateOrder -",
@@ -55,6 +60,8 @@ func newSendCommand(s streams) *cobra.Command {
 	flags.StringVar(&o.correlation, "correlation-id", "", "join what the command causes under this id (default: derived from the command)")
 	flags.StringVar(&o.idempotency, "idempotency-key", "", "name this request so that repeating it has no second effect")
 	flags.StringVar(&o.file, "file", "", "read the JSON from this file")
+	flags.BoolVar(&o.edit, "edit", false, "write the command's fields in your editor before it is sent")
+	flags.BoolVar(&o.wait, "wait", false, "show what the command leads to, until all of that is done")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "give up after this time")
 	_ = cmd.RegisterFlagCompletionFunc("sync", cobra.FixedCompletions(syncNames, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -65,24 +72,33 @@ func (o *sendOptions) run(cmd *cobra.Command, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := o.connection.dial(s)
+	system, err := o.connection.ask(cmd.Context(), s)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+	defer system.close()
+	if o.edit {
+		return o.sendEdited(cmd.Context(), s, system, request)
+	}
+	return o.send(cmd.Context(), s, system, request)
+}
+
+// send sends a command and prints what became of it.
+func (o *sendOptions) send(ctx context.Context, s streams, system *asking, request inspect.SendRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	types := payload.FromReflection(ctx, conn)
-	defer types.Close()
-	sent, err := inspect.New(conn, types).Send(ctx, request)
+	sent, err := system.Send(ctx, request)
 	if status.Code(err) == codes.DeadlineExceeded {
-		return fmt.Errorf("%w\nthe events may be stored all the same: see \"angz events\", or give more time with --timeout", explain(err, conn.Address()))
+		return fmt.Errorf("%w\nthe events may be stored all the same: see \"angz events\", or give more time with --timeout", system.explain(err))
 	}
 	if err != nil {
-		return explain(err, conn.Address())
+		return system.explain(err)
 	}
 	if len(sent.Events) == 0 {
 		fmt.Fprintln(s.err, "accepted; nothing was stored, because the command changed nothing")
+	}
+	if o.wait && sent.CorrelationID != "" {
+		return o.settle(ctx, s, system, sent)
 	}
 	if o.output == outputJSON {
 		return writeJSON(s.out, sentDocument(sent))

@@ -228,12 +228,7 @@ type drawing struct {
 // step draws a command and what it led to. first leads its own line, rest those
 // below it.
 func (d *drawing) step(step *inspect.Step, first, rest string) {
-	event := step.Events[0]
-	head := printable(event.Domain + " " + event.Name())
-	if step.Cause != nil {
-		head = printable(step.Cause.By) + " → " + head + d.paint.dim("  after "+took(step.After))
-	}
-	d.text.WriteString(d.paint.dim(first) + head + "\n")
+	d.text.WriteString(d.paint.dim(first) + d.head(step) + "\n")
 	below := make(map[uint32][]*inspect.Step)
 	for _, child := range step.Steps {
 		below[child.Cause.Sequence] = append(below[child.Cause.Sequence], child)
@@ -252,6 +247,16 @@ func (d *drawing) step(step *inspect.Step, first, rest string) {
 			d.step(child, rest+line+inner, rest+line+more)
 		}
 	}
+}
+
+// head says which aggregate a command was for, and who sent it.
+func (d *drawing) head(step *inspect.Step) string {
+	event := step.Events[0]
+	head := printable(event.Domain + " " + event.Name())
+	if step.Cause != nil {
+		head = printable(step.Cause.By) + " → " + head + d.paint.dim("  after "+took(step.After))
+	}
+	return head
 }
 
 func (d *drawing) event(event inspect.Event, lead string) {

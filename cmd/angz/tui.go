@@ -147,6 +147,15 @@ func (f *forms) ofEvents(ctx context.Context, domain string) []protoreflect.File
 
 // Fields is part of tui.Forms.
 func (f *forms) Fields(ctx context.Context, typeName string) ([]inspect.Field, error) {
+	message, err := f.described(ctx, typeName)
+	if err != nil {
+		return nil, err
+	}
+	return inspect.Fields(message), nil
+}
+
+// described returns what is known of a type by its full name.
+func (f *forms) described(ctx context.Context, typeName string) (protoreflect.MessageDescriptor, error) {
 	f.once.Do(func() { f.load(ctx) })
 	message, known := f.schema.Message(typeName)
 	if !known {
@@ -155,5 +164,16 @@ func (f *forms) Fields(ctx context.Context, typeName string) ([]inspect.Field, e
 	if !known {
 		return nil, fmt.Errorf("the type %s is not known; its fields cannot be asked for", typeName)
 	}
-	return inspect.Fields(message), nil
+	return message, nil
+}
+
+// message returns what is known of a command, which may be named in short.
+func (f *forms) message(ctx context.Context, domain, typeName string) (protoreflect.MessageDescriptor, error) {
+	typeName = typeName[strings.LastIndexByte(typeName, '/')+1:]
+	for _, name := range f.Commands(ctx, domain) {
+		if name == typeName || strings.HasSuffix(name, "."+typeName) {
+			return f.described(ctx, name)
+		}
+	}
+	return f.described(ctx, typeName)
 }

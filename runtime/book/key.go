@@ -6,6 +6,7 @@ package book
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -21,6 +22,15 @@ type Key struct {
 
 // String returns "domain/root" for messages and logs.
 func (k Key) String() string { return k.Domain + "/" + k.Root.String() }
+
+// Slice returns the slice of a subscription that the aggregate is in, among the
+// given number of slices. It is the same in every process and version.
+func (k Key) Slice(slices int) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(k.Domain))
+	_, _ = hash.Write(k.Root[:])
+	return int(hash.Sum32() % uint32(slices))
+}
 
 // Cover returns the wire form of the key. name is the human name of the
 // aggregate, empty if there is none.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"time"
 
@@ -317,14 +316,8 @@ type Slice struct {
 	Address  string    // where its holder is reached; may be empty
 }
 
-// SliceOf returns the slice of an aggregate among the given number of slices. It
-// is the same in every process and version.
-func SliceOf(key book.Key, slices int) int {
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(key.Domain))
-	_, _ = hash.Write(key.Root[:])
-	return int(hash.Sum32() % uint32(slices))
-}
+// SliceOf returns the slice of an aggregate among the given number of slices.
+func SliceOf(key book.Key, slices int) int { return key.Slice(slices) }
 
 // Advance moves slices of one subscription.
 type Advance struct {
