@@ -26,11 +26,14 @@ type printedCase struct {
 	line      string
 	where     place
 	code      int
-	documents int    // how many are printed
+	documents int    // how many are printed, or some
 	holds     string // a pattern for what is printed
 	says      string // a pattern for what is said on standard error
 	meanwhile string // typed when the first document is there; the line is interrupted when all are
 }
+
+// some is any number of documents.
+const some = -1
 
 // printedCases are typed one after the other: each finds what those before it did.
 var printedCases = []printedCase{
@@ -64,8 +67,10 @@ var printedCases = []printedCase{
 	{verb: "proto breaking", line: `angz proto breaking --against store --output json`, documents: 1, holds: `"reads": true`},
 	{verb: "config show", line: `angz config show --output json`, documents: 1},
 	{verb: "config show", line: `angz config show --role dev --origin --output json`, documents: 1, holds: `"origins": \{`},
+	{verb: "config check", line: `angz config check --output json`, documents: 1, holds: `"file":"angz.yaml","right":true,"mistakes":\[\]`},
+	{verb: "migrate", line: `angz migrate --dry-run --output json`, documents: 1, holds: `"needed":false`},
 	{verb: "version", line: `angz version --output json`, documents: 1},
-	{verb: "schema", line: `angz schema --output json`, documents: 31},
+	{verb: "schema", line: `angz schema --output json`, documents: some},
 
 	// There is nothing.
 	{verb: "events", line: `angz events order nothing --output json`, says: `^no events of order nothing yet\n$`},
@@ -91,6 +96,9 @@ var printedCases = []printedCase{
 	{verb: "events", line: `angz events order order-1 --address localhost:1 --output json`, code: 1, says: `^error: `},
 	{verb: "domains", line: `angz domains --no-such-flag --output json`, code: 2, says: `^error: unknown flag`},
 	{verb: "dlq show", line: `angz dlq show projector/receipt 17 --output json`, code: 1, says: `^refused: `},
+	{verb: "config check", line: `angz config check --config no-such.yaml --output json`, code: 2, documents: 1, holds: `"right":false`},
+	{verb: "config check", before: `echo 'gateway: {prt: 1}' >wrong.yaml`, line: `GRPC_PORT=many angz config check --config wrong.yaml --output json`, code: 2, documents: 1,
+		holds: `"line":1,"column":11,.*"origin":`},
 	{verb: "config show", line: `angz config show --config no-such.yaml --output json`, code: 2, says: `^error: `},
 
 	// Lines that are printed as things happen.
@@ -115,14 +123,17 @@ var printedCases = []printedCase{
 	{verb: "dlq skip", before: await(`[ $(angz dlq list projector/receipt --state parked --output json | wc -l) -eq 2 ]`), line: `angz dlq skip projector/receipt --all --note poison --output json`, documents: 2, holds: `"state":"skipped"`},
 	{verb: "dlq show", line: `angz dlq show projector/receipt $(angz dlq list receipt --state skipped --output json | head -n 1 | jq .position) --output json`, documents: 1, holds: `"note":"skip`},
 	{verb: "dlq list", line: `angz dlq list --all --output json`, documents: 6, holds: `"note":"skip`},
-	{verb: "dlq retry", before: hideLines + ` && angz send order order-2 AddItem '{"product_id": "prod-1", "quantity": 1, "price_cents": 1}' && ` +
-		await(`[ $(angz dlq list projector/receipt --output json | wc -l) -eq 1 ]`) + ` && ` + showLines,
-		line: `angz dlq retry projector/receipt --all --wait --output json`, documents: 1, holds: `"outcome":"handled"`},
+	{verb: "send", line: addOne + ` --wait --output json`, documents: 1, holds: `"settled":true,"effects":\[\{.*"cause":\{"by":"reservation"`},
+	{verb: "send", before: `angz projections pause receipt`, line: addOne + ` --wait --output json`, code: 1, documents: 1, holds: `"settled":false,.*"behind":\["projector/receipt"\]`, says: `paused`},
+	{verb: "send", before: `angz projections resume receipt && ` + await(`angz projections receipt --output json | jq -e '.lag == 0'`) + ` && ` + hideLines,
+		line: addOne + ` --wait --output json`, code: 1, documents: 1, holds: `"dead_letters":\["projector/receipt `},
+	{verb: "dlq retry", before: showLines, line: `angz dlq retry projector/receipt --all --wait --output json`, documents: 1, holds: `"outcome":"handled"`},
 
 	// A system with names, services that do not come up, and .proto files with mistakes.
 	{verb: "context list", before: `touch ca cert key token && angz context add prod --address localhost:1 --ca ca --cert cert --key key --token-file token && angz context use prod`,
 		line: `angz context list --output json`, where: inNewProject, documents: 1, holds: `"name":"prod","current":true,"address":"localhost:1"`},
-	{verb: "ps", before: `angz context use --none && ` + writeTrouble + `angz dev --detach && ` + await(`angz ps --output json | grep '"problem"'`),
+	{verb: "dev", before: `angz context use --none && ` + writeTrouble, line: `angz dev --detach --output json`, where: inNewProject, documents: 1, holds: `"detached":true`},
+	{verb: "ps", before: await(`angz ps --output json | grep '"problem"'`),
 		line: `angz ps --output json`, where: inNewProject, documents: 1, holds: `"elsewhere":true`},
 	{verb: "topology", line: `angz topology --output json`, where: inNewProject, documents: 1, holds: `"synchronous":true`},
 	{verb: "stop", line: `angz stop --output json`, where: inNewProject, documents: 1, holds: `"stopped":true`},
@@ -130,12 +141,21 @@ var printedCases = []printedCase{
 	{verb: "import", before: `rm -f all.jsonl && (cd $OPEN && angz export -) >all.jsonl`, line: `angz import all.jsonl --output json`, where: closedShop, documents: 1, holds: `"skipped":0`},
 	{verb: "proto breaking", before: `sed -i 's/string customer_id = 1/int32 customer_id = 1/' proto/examples/order.proto`,
 		line: `angz proto breaking --against store --output json`, where: closedShop, code: 1, documents: 1, holds: `"rule": "stored-type"`},
+	{verb: "new project", before: `rm -rf ./* .gitignore`, line: `angz new project . --lang go --dry-run --output json`, where: inNewProject, documents: 1, holds: `"dry_run":true,.*"path":"proto/customer.proto","action":"create"`},
+	{verb: "new project", line: `angz new project . --lang go --output json`, where: inNewProject, documents: 1, holds: `"dry_run":false`},
+	{verb: "new domain", line: `angz new domain order --lang go --output json`, where: inNewProject, documents: 1, holds: `"path":"angz.yaml","action":"change"`},
+	{verb: "new projector", line: `angz new projector list --from order --lang go --output json`, where: inNewProject, documents: 1},
+	{verb: "new saga", line: `angz new saga welcome --from customer --to order --lang go --dry-run --output json`, where: inNewProject, documents: 1},
+	{verb: "generate", line: `angz generate --check --output json`, where: inNewProject, code: 1, documents: 1, holds: `"action":"create"`},
+	{verb: "generate", line: `angz generate --output json`, where: inNewProject, documents: 1, holds: `"dry_run":false`},
+	{verb: "generate", line: `angz generate --output json`, where: inNewProject, documents: 1, holds: `"files":\[\]`},
 	{verb: "proto lint", before: newProject + ` && sed -i 's/message CustomerCreated/message customer_created/' proto/customer.proto`, line: `angz proto lint --output json`, where: inNewProject,
 		code: 1, documents: 1, holds: `"rule": "message-name"`},
 }
 
 // neverSeen are the fields of documents that no case can show, and why.
 var neverSeen = map[string]string{
+	"migration.epoch":        "needs PostgreSQL; cmd/angz/migrate_test.go has it",
 	"version.commit":         "is there when the binary knows the commit, which depends on how it was built",
 	"version.time":           "as commit",
 	"version.modified":       "as commit",
@@ -149,6 +169,7 @@ var neverSeen = map[string]string{
 const (
 	strangeRoot = "33333333-3333-4333-8333-333333333333"
 	firstLetter = `angz dlq list projector/receipt --output json | head -n 1 | jq -r '"\(.component) \(.position)"'`
+	addOne      = `angz send order order-2 AddItem '{"product_id": "prod-1", "quantity": 1, "price_cents": 1}'`
 	// What the projector receipt writes to, away and back again.
 	hideLines = `.venv/bin/python -c 'import sqlite3; sqlite3.connect(".angz/receipts.db", timeout=60).execute("ALTER TABLE lines RENAME TO hidden")'`
 	showLines = `.venv/bin/python -c 'import sqlite3; sqlite3.connect(".angz/receipts.db", timeout=60).execute("ALTER TABLE hidden RENAME TO lines")'`
@@ -204,7 +225,7 @@ func TestOutputKeepsToItsSchema(t *testing.T) {
 		if !strings.Contains(c.line, "angz "+c.verb+" ") {
 			t.Errorf("%s is not about angz %s", c.line, c.verb)
 		}
-		tried[c.verb] = tried[c.verb] || c.documents > 0
+		tried[c.verb] = tried[c.verb] || c.documents != 0
 		if c.before != "" {
 			if seen, code := s.typed(c.where, c.before); code != 0 {
 				t.Fatalf("before %s\n%s ends with exit code %d\n%s", c.line, c.before, code, seen)
@@ -344,11 +365,7 @@ func (b *recorded) check(t *testing.T, c printedCase, out string) {
 		}
 		b.look(b.root, b.name, value)
 	}
-	most := documents != c.documents
-	if c.meanwhile != "" {
-		most = documents < c.documents
-	}
-	if most {
+	if wrong := documents != c.documents; wrong && c.meanwhile == "" && c.documents != some || documents < c.documents {
 		t.Errorf("%s\nprinted %d documents, expected %d:\n%s", c.line, documents, c.documents, out)
 	}
 	if lines := strings.Count(out, "\n"); b.lines && lines != documents {

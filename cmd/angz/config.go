@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,8 +83,48 @@ func (c *configured) purpose() string {
 	return " for angz serve " + c.role + " " + c.name
 }
 
+// checkedDocument is what "angz config check" found.
+type checkedDocument struct {
+	File     string            `json:"file,omitempty" doc:"the configuration file, as it was found; absent where there is none, and where it cannot be used"`
+	Right    bool              `json:"right" doc:"whether nothing is wrong; with anything wrong the exit code is 2"`
+	Mistakes []mistakeDocument `json:"mistakes" doc:"everything that is wrong, those of the file first, in its order"`
+	Warnings []string          `json:"warnings" doc:"what is doubtful, in sentences"`
+}
+
+type mistakeDocument struct {
+	File    string `json:"file,omitempty" doc:"the file that it is in; absent where it is in none"`
+	Line    int    `json:"line,omitempty" doc:"the line in the file, from 1; absent where the whole file is meant"`
+	Column  int    `json:"column,omitempty" doc:"the column in the line, from 1, in characters; absent where the whole file is meant"`
+	Origin  string `json:"origin,omitempty" doc:"where the value came from that is not in the file, such as a variable; absent for one that is"`
+	Message string `json:"message" doc:"what was found, what was expected, and what to do"`
+}
+
+// checkForPrograms prints what is wrong as a document. The exit code is that of
+// wrong configuration all the same.
+func (c *configured) checkForPrograms(s streams) error {
+	document := checkedDocument{Mistakes: []mistakeDocument{}, Warnings: []string{}}
+	loaded, err := c.load(s)
+	wrong := (*config.Errors)(nil)
+	switch {
+	case err == nil:
+		document.File, document.Right = loaded.File, true
+		document.Warnings = append(document.Warnings, loaded.Warnings()...)
+	case errors.As(err, &wrong):
+		for _, mistake := range wrong.List {
+			document.Mistakes = append(document.Mistakes, mistakeDocument{mistake.File, mistake.Line, mistake.Column, mistake.Origin, mistake.Message})
+		}
+	default:
+		return err
+	}
+	if err := writeJSON(s.out, document); err != nil || document.Right {
+		return err
+	}
+	return exitCode(exitUsage)
+}
+
 func newConfigCheckCommand(s streams) *cobra.Command {
 	var c configured
+	var output outputFormat
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say everything that is wrong with the configuration",
@@ -93,9 +134,13 @@ func newConfigCheckCommand(s streams) *cobra.Command {
 			"wrong, else 2.",
 		Example: "  angz config check\n" +
 			"  angz config check --config /etc/angz/angz.yaml --role gateway\n" +
-			"  angz config check --role projector --name receipt",
+			"  angz config check --role projector --name receipt\n" +
+			"  angz config check --output json | jq -r '.mistakes[].message'",
 		Args: between(0),
 		RunE: func(*cobra.Command, []string) error {
+			if output == outputJSON {
+				return c.checkForPrograms(s)
+			}
 			loaded, err := c.load(s)
 			if err != nil {
 				return err
@@ -112,6 +157,7 @@ func newConfigCheckCommand(s streams) *cobra.Command {
 		},
 	}
 	c.register(cmd)
+	output.register(cmd)
 	return cmd
 }
 

@@ -51,7 +51,7 @@ func newDevCommand(s streams) *cobra.Command {
 	flags.StringVar(&o.logFormat, "log-format", "", "how to log: text, or json (default: text on a terminal)")
 	flags.StringSliceVar(&o.shown, "logs", nil, "show only the lines of these services, and of angz (the files keep all)")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "log only warnings, and nothing of the services")
-	o.detached.register(flags)
+	o.detached.register(cmd)
 	o.ports.register(cmd, flags)
 	registerData(cmd, &o.data)
 	o.chaos.register(flags)

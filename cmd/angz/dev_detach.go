@@ -27,9 +27,13 @@ type detachedFlags struct {
 	detach   bool
 	wait     time.Duration
 	detached bool // this is the one that runs by itself
+	output   outputFormat
 }
 
-func (d *detachedFlags) register(flags *pflag.FlagSet) {
+func (d *detachedFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	d.output.register(cmd)
+	flags.Lookup("output").Usage = "with --detach: how to print what was started: text, or json for other programs"
 	flags.BoolVarP(&d.detach, "detach", "d", false, "run in the background, with what it logs in .angz/logs; end it with angz stop")
 	flags.DurationVar(&d.wait, "wait", 0, "with --detach: wait so long until everything is ready, else stop and fail")
 	flags.BoolVar(&d.detached, "detached", false, "")
@@ -38,6 +42,8 @@ func (d *detachedFlags) register(flags *pflag.FlagSet) {
 
 func (d *detachedFlags) check(flags *pflag.FlagSet) error {
 	switch {
+	case flags.Changed("output") && !d.detach:
+		return usagef("--output: found it without --detach; add --detach, or ask the running project: angz ps --output %s", d.output)
 	case flags.Changed("wait") && !d.detach:
 		return usagef("--wait: found it without --detach; add --detach, or leave --wait out: angz dev says itself when it is ready")
 	case flags.Changed("wait") && d.wait <= 0:
@@ -69,6 +75,9 @@ func (d *detachedFlags) run(cmd *cobra.Command, s streams, args []string, dir st
 	if err != nil {
 		return err
 	}
+	if d.output == outputJSON {
+		return writeJSON(s.out, newStatusDocument(now))
+	}
 	return writeStatus(s, now, time.Now())
 }
 
@@ -80,7 +89,7 @@ func again(cmd *cobra.Command) []string {
 		words = append(words, "--log-format=text") // for people, who have no terminal here
 	}
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		if flag.Name == "detach" || flag.Name == "wait" {
+		if flag.Name == "detach" || flag.Name == "wait" || flag.Name == "output" {
 			return
 		}
 		values := []string{flag.Value.String()}

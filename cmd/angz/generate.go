@@ -13,6 +13,7 @@ import (
 
 func newGenerateCommand(s streams) *cobra.Command {
 	var check bool
+	var output outputFormat
 	cmd := &cobra.Command{
 		Use:   "generate [DIR]",
 		Short: "Write the code for the messages in .proto files",
@@ -27,14 +28,15 @@ func newGenerateCommand(s streams) *cobra.Command {
 			if len(args) > 0 {
 				dir = args[0]
 			}
-			return runGenerate(cmd.Context(), s, dir, check)
+			return runGenerate(cmd.Context(), s, dir, check, output)
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "write nothing; fail when the code is out of date")
+	output.register(cmd)
 	return cmd
 }
 
-func runGenerate(ctx context.Context, s streams, dir string, check bool) error {
+func runGenerate(ctx context.Context, s streams, dir string, check bool, output outputFormat) error {
 	place, err := findProject(s, dir)
 	if err != nil {
 		return err
@@ -56,6 +58,11 @@ func runGenerate(ctx context.Context, s streams, dir string, check bool) error {
 	changed := result.Changed()
 	for _, step := range changed {
 		fmt.Fprintf(s.err, "%s %s\n", step.Action, printable(step.File.Path))
+	}
+	if output == outputJSON {
+		if err := writeJSON(s.out, newFilesDocument(place.generate.Dir, changed, check)); err != nil {
+			return err
+		}
 	}
 	if check && len(changed) > 0 {
 		return fmt.Errorf("%s out of date; run angz generate", isOrAre(len(changed), "file"))

@@ -15,6 +15,7 @@ import (
 func newMigrateCommand(s streams) *cobra.Command {
 	var file string
 	var options node.MigrateOptions
+	var output outputFormat
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's tables up to this version of angz",
@@ -25,18 +26,20 @@ func newMigrateCommand(s streams) *cobra.Command {
 			"--new-epoch is for after a restore that took events back: it gives the log a new\n" +
 			"identity, so that messages of the old one are recognised. Stop every process first.",
 		Example: "  angz migrate --dry-run\n" +
+			"  angz migrate --dry-run --output json | jq -r '.statements[]'\n" +
 			"  angz migrate --config /etc/angz/angz.yaml\n" +
 			"  angz migrate --new-epoch",
 		Args: between(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(cmd.Context(), s, file, options) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(cmd.Context(), s, file, options, output) },
 	}
 	cmd.Flags().StringVar(&file, "config", "", "the configuration file (default: angz.yaml in the working folder or above)")
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "print the SQL statements that would be run, and change nothing")
 	cmd.Flags().BoolVar(&options.NewEpoch, "new-epoch", false, "give the log a new identity, after a restore to an earlier point")
+	output.register(cmd)
 	return cmd
 }
 
-func runMigrate(ctx context.Context, s streams, file string, options node.MigrateOptions) error {
+func runMigrate(ctx context.Context, s streams, file string, options node.MigrateOptions, output outputFormat) error {
 	loaded, err := config.Load(config.Options{File: file, Environ: s.environ, NoStore: true})
 	if err == nil {
 		err = loaded.CheckDrivers(node.Stores, node.Buses)
@@ -51,7 +54,25 @@ func runMigrate(ctx context.Context, s streams, file string, options node.Migrat
 	if err != nil {
 		return err
 	}
+	if output == outputJSON {
+		return writeJSON(s.out, newMigrationDocument(loaded.Storage.Type, options, migration))
+	}
 	return printMigration(s.out, loaded.Storage.Type, options, migration)
+}
+
+// migrationDocument is what became of the tables, or would.
+type migrationDocument struct {
+	Storage    string   `json:"storage" doc:"what events are kept in, such as postgres"`
+	Needed     bool     `json:"needed" doc:"whether that has tables that are migrated at all"`
+	From       int      `json:"from" doc:"the version of the tables before; 0 for none"`
+	To         int      `json:"to" doc:"the version of the tables after; 0 where none are needed"`
+	DryRun     bool     `json:"dry_run" doc:"whether nothing was changed, because of --dry-run"`
+	Statements []string `json:"statements" doc:"the SQL statements, in their order, without the semicolon at the end; empty when there was nothing to do"`
+	Epoch      string   `json:"epoch,omitempty" doc:"the log's new identity, with --new-epoch; absent when it keeps the one it has"`
+}
+
+func newMigrationDocument(storage string, options node.MigrateOptions, m node.Migration) migrationDocument {
+	return migrationDocument{storage, m.Needed, m.From, m.To, options.DryRun, append([]string{}, m.Statements...), m.Epoch}
 }
 
 func printMigration(out io.Writer, storage string, options node.MigrateOptions, m node.Migration) error {

@@ -19,10 +19,12 @@ func TestMigrateSaysWhatItDoes(t *testing.T) {
 		want []string
 	}{
 		{[]string{"--dry-run"}, []string{"-- from version 0 to 4; nothing has been changed\n", "CREATE TABLE angz_events", "CREATE INDEX IF NOT EXISTS angz_events_correlation"}},
+		{[]string{"--dry-run", "--output", "json"}, []string{`{"storage":"postgres","needed":true,"from":0,`, `"dry_run":true,"statements":["`}},
 		{nil, []string{"migrated the tables from version 0 to 4\n"}},
 		{nil, []string{"nothing to do: the tables are of version 4\n"}},
 		{[]string{"--new-epoch", "--dry-run"}, []string{"nothing has been changed", "UPDATE angz_meta SET value = '"}},
 		{[]string{"--new-epoch"}, []string{"the tables are of version 4, and the log has the new epoch "}},
+		{[]string{"--new-epoch", "--output", "json"}, []string{`{"storage":"postgres","needed":true,`, `"dry_run":false,`, `"epoch":"`}},
 	} {
 		var out, failed bytes.Buffer
 		code := run(t.Context(), append([]string{"migrate"}, step.args...), streams{in: strings.NewReader(""), out: &out, err: &failed, environ: environ})

@@ -30,6 +30,7 @@ type newOptions struct {
 	dir      string
 	dryRun   bool
 	force    bool
+	output   outputFormat
 }
 
 func newNewCommand(s streams) *cobra.Command {
@@ -102,6 +103,7 @@ func newKindCommand(s streams, kind scaffold.Kind) *cobra.Command {
 	if kind == scaffold.KindSaga {
 		flags.StringVar(&options.to, "to", "", "the domain that it sends commands to")
 	}
+	options.output.register(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(scaffold.Languages, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -227,9 +229,7 @@ func (o *newOptions) write(dir, file string, plan *scaffold.Plan) error {
 		}
 	}
 	if o.dryRun {
-		steps = slices.DeleteFunc(steps, func(s scaffold.Step) bool { return s.Action == scaffold.Same })
-		fmt.Fprint(o.s.out, scaffold.Tree(printable(filepath.Base(absolute(dir))), steps))
-		return nil
+		return o.tell(dir, steps)
 	}
 	if err := collisions(steps); err != nil {
 		return err
@@ -247,7 +247,42 @@ func (o *newOptions) write(dir, file string, plan *scaffold.Plan) error {
 			fmt.Fprintf(o.s.err, "%s %s\n", step.Action, printable(fromHere(filepath.Join(dir, filepath.FromSlash(step.File.Path)))))
 		}
 	}
+	if o.output == outputJSON {
+		return o.tell(dir, steps)
+	}
 	return nil
+}
+
+// tell prints what becomes of the files, as a tree for people.
+func (o *newOptions) tell(dir string, steps []scaffold.Step) error {
+	if o.output == outputJSON {
+		return writeJSON(o.s.out, newFilesDocument(dir, steps, o.dryRun))
+	}
+	steps = slices.DeleteFunc(steps, func(s scaffold.Step) bool { return s.Action == scaffold.Same })
+	_, err := fmt.Fprint(o.s.out, scaffold.Tree(printable(filepath.Base(absolute(dir))), steps))
+	return err
+}
+
+// filesDocument is what becomes of files that angz writes.
+type filesDocument struct {
+	Dir    string         `json:"dir" doc:"the project's folder, absolute"`
+	DryRun bool           `json:"dry_run" doc:"whether nothing was written, because of --dry-run or --check"`
+	Files  []fileDocument `json:"files" doc:"the files that are not as they should be yet, or were not; empty when all are"`
+}
+
+type fileDocument struct {
+	Path   string `json:"path" doc:"the file, seen from dir, with / between folders"`
+	Action string `json:"action" doc:"what becomes of it; collide is there with another content and is not replaced without --force, keep is left as a person has it" enum:"create|change|keep|remove|collide"`
+}
+
+func newFilesDocument(dir string, steps []scaffold.Step, dryRun bool) filesDocument {
+	document := filesDocument{Dir: absolute(dir), DryRun: dryRun, Files: []fileDocument{}}
+	for _, step := range steps {
+		if step.Action != scaffold.Same {
+			document.Files = append(document.Files, fileDocument{step.File.Path, string(step.Action)})
+		}
+	}
+	return document
 }
 
 // fromHere returns a path as it is seen from the working folder, if it is below.

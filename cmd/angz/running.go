@@ -110,7 +110,7 @@ type serviceDocument struct {
 	Name      string   `json:"name" doc:"the name of the service"`
 	Kind      string   `json:"kind" doc:"what it is" enum:"domain|projector|saga"`
 	Language  string   `json:"language,omitempty" doc:"the language it is written in, as far as its folder shows; absent where it does not"`
-	State     string   `json:"state" doc:"how it is doing; it serves in the states that begin with ready" enum:"building|build failed|starting|waiting|not ready|died|stopped|ready|ready, building|ready, outdated"`
+	State     string   `json:"state" doc:"how it is doing; it serves in the states that begin with ready; empty before anything of it has begun" enum:"|building|build failed|starting|waiting|not ready|died|stopped|ready|ready, building|ready, outdated"`
 	Since     string   `json:"since,omitempty" doc:"since when it is in that state, RFC 3339 in UTC; absent before the first" format:"date-time"`
 	PID       int      `json:"pid,omitempty" doc:"the number of its process; absent while there is none"`
 	Address   string   `json:"address" doc:"where angz reaches it"`

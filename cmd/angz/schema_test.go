@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -136,7 +138,7 @@ func texts[T ~string](words []T) (all []string) {
 func TestEnumsAreWhatThereIs(t *testing.T) {
 	t.Parallel()
 	states := []supervise.State{
-		supervise.Building, supervise.BuildFailed, supervise.Starting, supervise.Waiting, supervise.NotReady, supervise.Died, supervise.Stopped,
+		"", supervise.Building, supervise.BuildFailed, supervise.Starting, supervise.Waiting, supervise.NotReady, supervise.Died, supervise.Stopped,
 		supervise.Ready, supervise.Rebuilding, supervise.Outdated,
 	}
 	for name, words := range map[string][2][]string{
@@ -195,4 +197,58 @@ func TestVerbsOfSchemaAreCompleted(t *testing.T) {
 	if after := offered("events"); len(after) > 0 {
 		t.Errorf("offered after a whole verb: %v", after)
 	}
+}
+
+// TestSchemaTableNamesEveryVerb keeps the table of docs/output.md as documents has
+// it, between its two marks; -update writes it anew.
+func TestSchemaTableNamesEveryVerb(t *testing.T) {
+	t.Parallel()
+	const begin, end = "<!-- documents: made by go test ./cmd/angz -run Schema -update -->\n", "<!-- end of documents -->\n"
+	path := filepath.Join("..", "..", "docs", "output.md")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, hasBegin := strings.Cut(string(content), begin)
+	got, after, hasEnd := strings.Cut(rest, end)
+	if !hasBegin || !hasEnd {
+		t.Fatalf("%s lacks the marks %q and %q", path, begin, end)
+	}
+	want := schemaTable(t)
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s is not as documents has it; run go test ./cmd/angz -run Schema -update (-want +got):\n%s", path, diff)
+	}
+}
+
+// schemaTable writes one row for each kind of document.
+func schemaTable(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	text.WriteString("\n| `angz …` | prints | schema | always there |\n|---|---|---|---|\n")
+	for _, p := range documents {
+		schema, err := p.schema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read struct{ Required []string }
+		if err := json.Unmarshal(schema, &read); err != nil {
+			t.Fatal(err)
+		}
+		much := "one document"
+		if p.lines != "" {
+			much = "a line for each " + p.lines
+		}
+		fmt.Fprintf(&text, "| `%s` | %s | [%s](../schemas/%s.json) | ", strings.Join(p.verbs, "`, `"), much, p.Name, p.Name)
+		if len(read.Required) > 0 {
+			fmt.Fprintf(&text, "`%s` ", strings.Join(read.Required, "`, `"))
+		}
+		text.WriteString("|\n")
+	}
+	return text.String() + "\n"
 }
