@@ -34,6 +34,7 @@ type guide struct {
 	tail       func(*pb.TailQuery, grpc.ServerStreamingServer[pb.StoredBook]) error
 	trace      []*pb.StoredBook
 	state      *pb.StateAnswer
+	topology   *pb.Topology // nil for one with a saga
 }
 
 func (g *guide) ListDomains(context.Context, *emptypb.Empty) (*pb.DomainList, error) {
@@ -68,16 +69,23 @@ func (g *guide) GetState(context.Context, *pb.StateQuery) (*pb.StateAnswer, erro
 }
 
 func (g *guide) GetTopology(context.Context, *emptypb.Empty) (*pb.Topology, error) {
+	if g.topology != nil {
+		return g.topology, nil
+	}
 	return &pb.Topology{Store: "sqlite", Bus: "channel", Components: []*pb.Component{
 		{Kind: pb.ComponentKind_COMPONENT_KIND_SAGA, Name: "loyalty", Address: "localhost:1", From: []string{"order"}, To: []string{"customer"}, Synchronous: true},
 	}}, nil
 }
 
-// follow serves a guide over memory and returns a Client of it.
-func follow(t *testing.T, g *guide) *inspect.Client {
+// follow serves a guide over memory, beside an office if there is one, and returns a
+// Client of it.
+func follow(t *testing.T, g *guide, offices ...pb.AdminServer) *inspect.Client {
 	t.Helper()
 	listener, server := bufconn.Listen(1<<20), grpc.NewServer()
 	pb.RegisterExplorerServer(server, g)
+	for _, office := range offices {
+		pb.RegisterAdminServer(server, office)
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -45,6 +45,15 @@ func Template(message protoreflect.MessageDescriptor, given map[string]json.RawM
 // describe says on one line what is expected.
 func (f Field) describe() string {
 	hint := f.Hint
+	switch {
+	case f.field.IsList():
+		hint = "a list such as [" + exampleOf(f.field) + "]"
+	case f.field.IsMap() || f.field.Message() == nil:
+	case f.field.Message().FullName() == timestamp:
+		hint = "a time, to the second or finer"
+	case f.field.Message().FullName() == duration:
+		hint = "a duration in seconds, such as \"1.5s\""
+	}
 	if f.Oneof != "" {
 		hint += "; one of " + f.Oneof
 	} else if f.field.HasPresence() {

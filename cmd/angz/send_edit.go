@@ -112,7 +112,7 @@ func fieldsOf(written string) (json.RawMessage, error) {
 	}
 	fields, err := hujson.Standardize([]byte(written))
 	if err != nil {
-		return nil, usagef("not JSON: %w", err)
+		return nil, usagef("not JSON: %s", strings.TrimPrefix(err.Error(), "hujson: "))
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, fields); err != nil {

@@ -174,60 +174,65 @@ func (r *Reader) place(read record, batch *pb.ArchiveBatch, number uint64) strin
 // been cut off.
 func (r *Reader) Ended() bool { return r.ended }
 
+// Lines are the structs that lines of an export are read into, for those who
+// describe what an export looks like. Where nothing is written for a field, its
+// tag has "omitempty".
+var Lines = []reflect.Type{reflect.TypeFor[headerLine](), reflect.TypeFor[bookLine](), reflect.TypeFor[snapshotLine](), reflect.TypeFor[endLine]()}
+
 type headerLine struct {
-	Kind    string `json:"kind"`
-	Format  string `json:"format"`
-	Version int    `json:"version"`
+	Kind    string `json:"kind" doc:"that this is the first line" enum:"header"`
+	Format  string `json:"format" doc:"always angz export"`
+	Version int    `json:"version" doc:"of the format, from 1"`
 }
 
 type endLine struct {
-	Kind string `json:"kind"`
+	Kind string `json:"kind" doc:"that this is the last line: nothing was cut off" enum:"end"`
 	Counts
 }
 
 type payloadLine struct {
-	TypeURL string          `json:"type_url"`
-	Payload json.RawMessage `json:"payload"`
-	Base64  *string         `json:"payload_base64"`
+	TypeURL string          `json:"type_url" doc:"the type's URL"`
+	Payload json.RawMessage `json:"payload,omitempty" doc:"what it says, as protobuf's JSON; absent when the type is not known, and with --raw"`
+	Base64  *string         `json:"payload_base64,omitempty" doc:"its bytes in base64, which count where they are there; absent when payload gives back the very same"`
 }
 
 type coverLine struct {
-	Domain      string `json:"domain"`
-	AggregateID string `json:"aggregate_id"`
-	Root        string `json:"root"`
+	Domain      string `json:"domain" doc:"the domain of the aggregate"`
+	AggregateID string `json:"aggregate_id,omitempty" doc:"what people call the aggregate; absent where angz knows only its root"`
+	Root        string `json:"root" doc:"the aggregate's root, a UUID"`
 }
 
 type bookLine struct {
-	Kind string `json:"kind"`
+	Kind string `json:"kind" doc:"that this is what one command stored" enum:"book"`
 	coverLine
-	Sequence      *uint32       `json:"sequence"`
-	CommandID     string        `json:"command_id"`
-	CorrelationID string        `json:"correlation_id"`
-	Causation     string        `json:"causation"`
-	TraceContext  string        `json:"trace_context"`
-	Position      uint64        `json:"position"`
-	Checksum      string        `json:"checksum"`
-	Refused       []refusedLine `json:"refused"`
-	Events        []eventLine   `json:"events"`
+	Sequence      *uint32       `json:"sequence" doc:"the number of the first event in its aggregate, from 0"`
+	CommandID     string        `json:"command_id" doc:"the id of the command, a UUID, by which a repetition is recognised"`
+	CorrelationID string        `json:"correlation_id,omitempty" doc:"what joins everything that one request caused; absent where there is none"`
+	Causation     string        `json:"causation,omitempty" doc:"the event because of which a saga sent the command; absent for a client's command"`
+	TraceContext  string        `json:"trace_context,omitempty" doc:"the W3C trace context that the command was part of; absent where there was none"`
+	Position      uint64        `json:"position" doc:"the place of the last event in the log that it was exported from"`
+	Checksum      string        `json:"checksum" doc:"CRC-32C of the payloads, in hexadecimal"`
+	Refused       []refusedLine `json:"refused,omitempty" doc:"commands of sagas that were sent because of these events and refused; absent when there were none"`
+	Events        []eventLine   `json:"events" doc:"the events, in order"`
 }
 
 type eventLine struct {
-	CreatedAt string `json:"created_at"`
+	CreatedAt string `json:"created_at" doc:"when the event was stored, RFC 3339 in UTC" format:"date-time"`
 	payloadLine
 }
 
 type refusedLine struct {
-	Saga    string `json:"saga"`
-	Reason  string `json:"reason"`
-	FirstAt string `json:"first_at"`
-	LastAt  string `json:"last_at"`
+	Saga    string `json:"saga" doc:"the saga that sent the command"`
+	Reason  string `json:"reason" doc:"why it was refused"`
+	FirstAt string `json:"first_at" doc:"when it was first refused, RFC 3339 in UTC" format:"date-time"`
+	LastAt  string `json:"last_at" doc:"when it was last refused, RFC 3339 in UTC" format:"date-time"`
 }
 
 type snapshotLine struct {
-	Kind string `json:"kind"`
+	Kind string `json:"kind" doc:"that this is a snapshot of a state" enum:"snapshot"`
 	coverLine
-	Sequence *uint32 `json:"sequence"`
-	Checksum string  `json:"checksum"`
+	Sequence *uint32 `json:"sequence" doc:"the number of the last event in the state, from 0"`
+	Checksum string  `json:"checksum" doc:"CRC-32C of the state, in hexadecimal"`
 	payloadLine
 }
 

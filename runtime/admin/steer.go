@@ -64,6 +64,9 @@ func (s *Server) rewind(ctx context.Context, request *pb.SubscriptionRewind) (*p
 	if saga, isSaga := strings.CutPrefix(name, sagas); isSaga {
 		return nil, status.Errorf(codes.FailedPrecondition, "saga %s cannot get events again: it would send its commands again; only projectors can", saga)
 	}
+	if head := s.options.Store.Head(); request.GetAfter() > 0 && request.After >= head {
+		return nil, &book.Invalid{Field: "after", Found: fmt.Sprint(request.After), Want: fmt.Sprintf("a position before the newest event, which is at %d", head)}
+	}
 	note := s.note(ctx, "rewind", request.GetBy(), request.GetNote())
 	return s.steer(ctx, "rewind", name, note, func() error {
 		return s.options.Store.Rewind(ctx, eventstore.Rewind{Name: name, To: request.GetAfter(), Clear: request.GetClear(), Note: note})

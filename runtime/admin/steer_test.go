@@ -117,6 +117,7 @@ func TestDecisionsThatMakeNoSense(t *testing.T) {
 		"the relay":      {pause("relay/amqp"), codes.NotFound, "relay/amqp"},
 		"dead letters":   {pause("saga/reserve/compensation"), codes.NotFound, "saga/reserve"},
 		"a saga again":   {rewind(&pb.SubscriptionRewind{Component: "reserve"}), codes.FailedPrecondition, "would send its commands again"},
+		"no events":      {rewind(&pb.SubscriptionRewind{Component: "receipt", After: 5}), codes.InvalidArgument, "a position before the newest event, which is at 5"},
 		"half is lost":   {rewind(&pb.SubscriptionRewind{Component: "receipt", After: 2, Clear: true}), codes.InvalidArgument, "after"},
 		"resume nothing": {func() error { _, err := w.client.Resume(t.Context(), &pb.SubscriptionDecision{}); return err }, codes.InvalidArgument, "component"},
 	} {
