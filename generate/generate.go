@@ -41,8 +41,18 @@ func (r *Result) Changed() []scaffold.Step {
 
 // Plan finds out what Run would write, and writes nothing but what languages need
 // to fetch before they can generate anything, such as their own packages.
-// Mistakes in .proto files are a *Faults.
+// Mistakes in .proto files are a *Faults. It waits for others that generate into the
+// same folder.
 func Plan(ctx context.Context, project Project) (*Result, error) {
+	leave, err := takeTurn(ctx, project.Dir, project.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return plan(ctx, project)
+}
+
+func plan(ctx context.Context, project Project) (*Result, error) {
 	compiled, err := compile(ctx, project)
 	if err != nil {
 		return nil, err
@@ -68,9 +78,18 @@ func Plan(ctx context.Context, project Project) (*Result, error) {
 }
 
 // Run writes what has changed, and nothing else: a file that stays as it is keeps
-// its time.
+// its time. It waits for others that generate into the same folder.
 func Run(ctx context.Context, project Project) (*Result, error) {
-	result, err := Plan(ctx, project)
+	leave, err := takeTurn(ctx, project.Dir, project.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return run(ctx, project)
+}
+
+func run(ctx context.Context, project Project) (*Result, error) {
+	result, err := plan(ctx, project)
 	if err != nil {
 		return nil, err
 	}

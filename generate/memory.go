@@ -31,6 +31,11 @@ type memory struct {
 // is made of nor the code. The file remembers that run; losing it costs one run
 // more. ran is false when there was nothing to find out.
 func Update(ctx context.Context, project Project, file string) (result *Result, ran bool, err error) {
+	leave, err := takeTurn(ctx, project.Dir, project.Log)
+	if err != nil {
+		return nil, false, err
+	}
+	defer leave()
 	inputs, err := project.digest()
 	if err != nil {
 		return nil, false, err
@@ -38,7 +43,7 @@ func Update(ctx context.Context, project Project, file string) (result *Result, 
 	if before, known := recall(file); known && before.Inputs == inputs && before.holds(project.Dir) {
 		return nil, false, nil
 	}
-	if result, err = Run(ctx, project); err != nil {
+	if result, err = run(ctx, project); err != nil {
 		return nil, true, err
 	}
 	// What a language fetches on the way may be part of what code is made of.

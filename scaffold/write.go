@@ -96,7 +96,7 @@ func (s Step) write(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", s.File.Path, err)
 	}
-	unfinished := filepath.Join(filepath.Dir(place), "."+filepath.Base(place)+".angz-new")
+	unfinished := filepath.Join(filepath.Dir(place), fmt.Sprintf(".%s.%d.angz-new", filepath.Base(place), os.Getpid()))
 	if err := os.WriteFile(unfinished, s.File.Content, s.File.Mode); err != nil {
 		return fmt.Errorf("write %s: %w", s.File.Path, err)
 	}
