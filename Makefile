@@ -69,6 +69,10 @@ vuln: ## Look for known vulnerabilities that angz can reach (needs the network)
 	$(GO) build -C .ci/tools -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 	bin/govulncheck -db $(VULNDB) ./cmd/...
 
+.PHONY: pictures
+pictures: ## Take the pictures of the docs anew, from real runs (needs tmux)
+	sh docs/pictures/make.sh
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin
