@@ -20,19 +20,20 @@ type Document struct {
 	Name  string // such as "dead-letter"
 	Title string // one sentence
 	Type  reflect.Type
+	Forms []reflect.Type // instead of Type, where a document is one of several
 }
 
 // ID returns the document's $id.
 func (d Document) ID() string { return Address + d.Name + ".json" }
 
 // Schema returns the schema of what encoding/json writes of the document's type, a
-// struct. Every field says in its tag "doc" what it means; "format" names a format
+// struct, or of its forms. Every field says in its tag "doc" what it means; "format" names a format
 // of JSON Schema, and "enum" the texts that there are, with | between them. A field
 // without "omitempty" is required. A struct without a field's description, or with
 // a type that has no schema, is an error.
 func (d Document) Schema() ([]byte, error) {
 	w := &writer{}
-	root, err := w.object(d.Type)
+	root, err := w.root(d)
 	if err != nil {
 		return nil, fmt.Errorf("the schema of %s: %w", d.Name, err)
 	}
@@ -83,6 +84,22 @@ func (o object) MarshalJSON() ([]byte, error) {
 type writer struct {
 	parts object
 	types []reflect.Type // of the parts, in the same order
+}
+
+// root returns the schema of the document itself.
+func (w *writer) root(d Document) (object, error) {
+	if d.Type != nil {
+		return w.object(d.Type)
+	}
+	var forms []object
+	for _, form := range d.Forms {
+		reference, err := w.part(form)
+		if err != nil {
+			return nil, err
+		}
+		forms = append(forms, reference)
+	}
+	return object{{"anyOf", forms}}, nil
 }
 
 // object returns the schema of a struct.
@@ -171,7 +188,7 @@ func (w *writer) value(of reflect.Type) (object, error) {
 
 // part returns a reference to a struct, which it describes once.
 func (w *writer) part(of reflect.Type) (object, error) {
-	name := strings.ToLower(strings.TrimSuffix(of.Name(), "Document"))
+	name := strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(of.Name(), "Document"), "Line"))
 	reference := object{{"$ref", "#/$defs/" + name}}
 	if slices.Contains(w.types, of) {
 		return reference, nil

@@ -67,6 +67,27 @@ func TestASchemaSaysWhatIsPrinted(t *testing.T) {
 	}
 }
 
+func TestADocumentMayHaveForms(t *testing.T) {
+	t.Parallel()
+	type endLine struct {
+		Count int `json:"count" doc:"how many"`
+	}
+	text, err := schemas.Document{Name: "line", Forms: []reflect.Type{reflect.TypeFor[cover](), reflect.TypeFor[endLine]()}}.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		AnyOf []map[string]string
+		Defs  map[string]any `json:"$defs"`
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]map[string]string{{"$ref": "#/$defs/cover"}, {"$ref": "#/$defs/end"}}, got.AnyOf); diff != "" || len(got.Defs) != 2 {
+		t.Errorf("(-want +got):\n%s\n%s", diff, text)
+	}
+}
+
 func TestWhatCannotBeDescribedIsAnError(t *testing.T) {
 	t.Parallel()
 	type Cover struct { // another one than the part that is called cover

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/angz-dev/angz/inspect/dump"
 	"github.com/angz-dev/angz/runtime/config"
 	"github.com/angz-dev/angz/schemas"
 )
@@ -25,7 +26,7 @@ func prints[D any](name, title, lines string, verbs ...string) printed {
 	return printed{schemas.Document{Name: name, Title: title, Type: reflect.TypeFor[D]()}, verbs, lines}
 }
 
-// documents are all that --output json prints. A verb that gets the flag needs an
+// documents are all that --output json prints, and what export does without it. A verb that gets the flag needs an
 // entry here, a description for every field of its struct, and a case in
 // e2e/output_test.go.
 var documents = []printed{
@@ -54,6 +55,7 @@ var documents = []printed{
 	prints[protoReport]("proto-report", "What was found in .proto files.", "", "proto lint", "proto breaking"),
 	prints[doctorDocument]("examination", "What was found on this machine and in this project.", "", "doctor"),
 	prints[checkedDocument]("config-check", "What is wrong with the configuration.", "", "config check"),
+	{schemas.Document{Name: "export-line", Title: "One line of an export: the header, what one command stored, a snapshot, or the end.", Forms: dump.Lines}, []string{"export"}, "command and snapshot, and two more"},
 	{schemas.Document{Name: "config", Title: "The configuration of a system that angz runs."}, []string{"config show"}, ""},
 	prints[schemaDocument]("schema", "Where the schema of a verb's documents is.", "verb", "schema"),
 	prints[build]("version", "Which angz this is.", "", "version"),
@@ -62,7 +64,7 @@ var documents = []printed{
 // schema returns the schema as it is published. The configuration, which is
 // described elsewhere, is the one document that is not a struct of this package.
 func (p printed) schema() ([]byte, error) {
-	if p.Type == nil {
+	if p.Type == nil && p.Forms == nil {
 		return config.ShownSchema(p.ID())
 	}
 	return p.Schema()
@@ -102,8 +104,9 @@ func newSchemaCommand(s streams) *cobra.Command {
 		Use:   "schema [VERB...]",
 		Short: "Print the JSON Schema of what a verb prints with --output json",
 		Long: "Print the JSON Schema (draft 2020-12) of the document that a verb prints with --output json, or of\n" +
-			"each line where it prints several. Without a VERB, list the verbs that have one. The schema is that\n" +
-			"of this angz: a later one may print more fields, and never renames or removes one.",
+			"each line where it prints several; export prints JSON without that flag. Without a VERB, list the\n" +
+			"verbs that have one. The schema is that of this angz: a later one may print more fields, and never\n" +
+			"renames or removes one.",
 		Example: "  angz schema\n" +
 			"  angz schema events\n" +
 			"  angz schema dlq list > dead-letter.schema.json\n" +

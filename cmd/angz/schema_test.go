@@ -80,6 +80,7 @@ func verbsWithJSON(cmd *cobra.Command) (verbs []string) {
 func TestEveryVerbWithJSONHasASchema(t *testing.T) {
 	t.Parallel()
 	want := verbsWithJSON(newRootCommand(streams{in: strings.NewReader(""), out: &bytes.Buffer{}, err: &bytes.Buffer{}}))
+	want = append(want, "export") // has nothing but JSON
 	var got []string
 	for _, d := range schemaDocuments() {
 		got = append(got, d.Verb)
@@ -239,6 +240,9 @@ func schemaTable(t *testing.T) string {
 		var read struct{ Required []string }
 		if err := json.Unmarshal(schema, &read); err != nil {
 			t.Fatal(err)
+		}
+		if len(p.Forms) > 0 {
+			read.Required = []string{"kind"}
 		}
 		much := "one document"
 		if p.lines != "" {
