@@ -83,6 +83,7 @@ var outcomes = []outcome{
 	{lines: `angz context use --none`, before: "angz context add prod --address localhost:1 && angz context use prod", where: inNewProject},
 	{lines: `angz context remove staging`, before: "angz context add staging --address localhost:1", where: inNewProject},
 	{lines: `angz tui.*`, notRun: "is a program for a terminal; e2e/tui_test.go runs it"},
+	{lines: `angz send .* --edit`, notRun: "opens an editor; testdata/script/dev/projections.txtar runs it"},
 	{lines: `angz tail .*--once.*`},
 	{lines: `angz tail.*`, runs: true},
 	{lines: `angz trace .*`, says: `no events of correlation|"commands":0`},

@@ -3,6 +3,7 @@ package emulator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -162,8 +163,11 @@ func (l *log) trouble(status supervise.Status, message string, attributes []any)
 }
 
 // mistakes tells what is wrong with a file that was saved. Nothing changes until
-// it is corrected.
+// it is corrected. Who was told to stop while reading it has found no mistake.
 func (l *log) mistakes(file string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	l.angz.Error(file + " cannot be used as it is, so angz goes on as before:")
 	for line := range strings.Lines(err.Error()) {
 		_, _ = l.Writer(angzName).Write([]byte("  " + strings.TrimRight(line, "\n") + "\n"))

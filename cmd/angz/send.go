@@ -44,7 +44,7 @@ func newSendCommand(s streams) *cobra.Command {
 			"--wait shows everything that the command leads to, until all projectors and sagas have\n" +
 			"handled it, and fails when there are dead letters.",
 		Example: "  angz send customer alice@example.com CreateCustomer '{\"name\":\"Alice\",\"email\":\"alice@example.com\"}'\n" +
-			"  angz send order order-1 CompleteOrder --wait\n" +
+			"  angz send inventory prod-1 AddStock '{\"quantity\": 10}' --wait\n" +
 			"  angz send order order-1 CreateOrder --edit\n" +
 			"  angz send order order-1 CompleteOrder --sync cascade\n" +
 			"  angz send order order-1 CreateOrder --file order.json --output json\n" +
