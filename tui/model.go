@@ -8,6 +8,7 @@ import (
 
 	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/angz-dev/angz/inspect"
@@ -136,12 +137,19 @@ func (m *model) say(text string, err error) {
 	}
 }
 
-func (m *model) explain(err error) string {
+// explain says in one line what went wrong.
+func (m *model) explain(err error) string { return m.explained(err)[0] }
+
+// explained says what went wrong and, in further lines, what to do next.
+func (m *model) explained(err error) []string {
 	if m.options.Explain != nil {
 		err = m.options.Explain(err)
 	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return clean(first)
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return lines
 }
 
 // news takes what was stored, and waits for more.
@@ -345,7 +353,8 @@ func (m *model) draw() []string {
 	if m.width < leastWidth || m.height < leastHeight {
 		return []string{fit(fmt.Sprintf("angz needs %d×%d, this is %d×%d", leastWidth, leastHeight, m.width, m.height), m.width)}
 	}
-	body := m.height - 3
+	notice := m.noticeLines()
+	body := m.height - 2 - len(notice)
 	var lines []string
 	switch {
 	case m.help:
@@ -363,7 +372,7 @@ func (m *model) draw() []string {
 		}
 		drawn = append(drawn, fit(line, m.width))
 	}
-	return append(drawn, m.noticeLine(), m.bottomLine())
+	return append(append(drawn, notice...), m.bottomLine())
 }
 
 func (m *model) topLine() string {
@@ -395,20 +404,35 @@ func spread(left, right string, width int) string {
 	return fit(left, space) + " " + right
 }
 
-func (m *model) noticeLine() string {
+// noticeLines draws the line in which one writes, or what there is to say.
+func (m *model) noticeLines() []string {
 	switch {
 	case m.prompt != nil:
-		return fit(m.styles.title.Render(m.prompt.label+": ")+m.prompt.input.View(), m.width)
+		return []string{fit(m.styles.title.Render(m.prompt.label+": ")+m.prompt.input.View(), m.width)}
 	case m.lost != nil:
-		return fit(m.styles.bad.Render("no connection: ")+m.explain(m.lost)+" · trying again", m.width)
+		lines := m.explained(m.lost)
+		lines[0] = "no connection: " + lines[0]
+		lines[len(lines)-1] += " · trying again"
+		return m.wrapped(m.styles.bad.UnsetBold(), lines...)
 	case m.failed:
-		return fit(m.styles.bad.Render(m.notice), m.width)
+		return m.wrapped(m.styles.bad, m.notice)
 	case m.notice != "":
-		return fit(m.styles.good.Render(m.notice), m.width)
+		return m.wrapped(m.styles.good, m.notice)
 	case m.skipped > 0:
-		return fit(m.styles.warn.Render(fmt.Sprintf("too much happens to show all of it: %s left out", count(m.skipped, "event"))), m.width)
+		return m.wrapped(m.styles.warn, fmt.Sprintf("too much happens to show all of it: %s left out", count(m.skipped, "event")))
 	}
-	return strings.Repeat(" ", m.width)
+	return []string{strings.Repeat(" ", m.width)}
+}
+
+// wrapped breaks lines that are too long, since the end of what went wrong says what
+// helps. They get half of the screen at most.
+func (m *model) wrapped(style lipgloss.Style, lines ...string) (drawn []string) {
+	for _, line := range lines {
+		for piece := range strings.SplitSeq(ansi.Wrap(line, m.width, ""), "\n") {
+			drawn = append(drawn, style.Render(fit(piece, m.width)))
+		}
+	}
+	return drawn[:min(len(drawn), m.height/2)]
 }
 
 func (m *model) bottomLine() string {

@@ -28,6 +28,9 @@ import (
 var update = flag.Bool("update", false, "write the golden screens anew")
 
 func TestMain(m *testing.M) {
+	if os.Getenv(breakingDown) != "" {
+		os.Exit(breakDown())
+	}
 	flag.Parse()
 	time.Local = time.UTC // what golden screens show
 	os.Exit(m.Run())
@@ -511,6 +514,24 @@ func TestTheConnectionIsLostAndRegained(t *testing.T) {
 	d.until("no connection", "gone", "trying again")
 	d.system.happens("order", "order-1")
 	d.until("connected again")
+}
+
+func TestAllOfWhatWentWrongIsTold(t *testing.T) {
+	t.Parallel()
+	d := drive(t, newFake(), 60, 20, func(o *Options) {
+		o.Explain = func(err error) error { return fmt.Errorf("%w\nthe next step", err) }
+	})
+	why := strings.Repeat("its certificate is not accepted, ", 5) + "renew it"
+	d.system.feed <- inspect.Followed{Err: errors.New(why), Wait: time.Second}
+	d.until("no connection", "renew it", "the next step · trying again", "? keys")
+	d.golden("lost")
+	d.system.feed <- inspect.Followed{Err: errors.New(strings.Repeat(why, 20)), Wait: time.Second}
+	d.when("half of the screen stays", func(screen string) bool {
+		return strings.Contains(screen, "domains") && strings.Contains(screen, "order") && !strings.Contains(screen, "trying again")
+	})
+	if got := len(d.model.draw()); got != 20 {
+		t.Errorf("%d lines are drawn on 20", got)
+	}
 }
 
 func TestWhatTheSystemCannotAnswer(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -149,7 +150,14 @@ func explain(err error, address string) error {
 	}
 	switch {
 	case transport.Unreachable(err):
-		return fmt.Errorf("%s\nis \"angz dev\" running? name another system with --address", strings.TrimSuffix(message, "; is it running?"))
+		why, silent := strings.CutSuffix(message, "; is it running?")
+		switch { // whoever shows a certificate is running
+		case !silent && strings.Contains(why, "transport.tls."):
+			return fmt.Errorf("%s\n--ca, --cert and --key say here what transport.tls.ca, .cert and .key say in a configuration", why)
+		case !silent:
+			return errors.New(why)
+		}
+		return fmt.Errorf("%s\nis \"angz dev\" running? name another system with --address", why)
 	case answer.Code() == codes.Unimplemented:
 		return fmt.Errorf("%s does not serve this (%s)\nname a gateway or a coordinator with --address", address, message)
 	}
