@@ -4,6 +4,7 @@ import unittest
 
 import grpc
 from angzarr import aggregate_pb2_grpc, projector_pb2_grpc, saga_pb2_grpc
+from angzarr.projector_pb2 import ProjectorReset
 from angzarr.types_pb2 import (
     UUID,
     CommandBook,
@@ -27,6 +28,7 @@ from examples.customer_pb2 import (
 from examples.order_pb2 import OrderCompleted, OrderCreated
 from examples.receipt_pb2 import Receipt
 from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import customer
@@ -155,7 +157,7 @@ class Aggregates(OverGRPC):
 class Projectors(OverGRPC):
     def test_says_how_far_the_projection_goes(self):
         results = [None, Receipt(order_id="o-1")]
-        projector = Projector(lambda book: results.pop())
+        projector = Projector(lambda book: results.pop(), lambda: None)
         channel = self.connect(lambda server: projector_pb2_grpc.add_ProjectorServicer_to_server(projector, server))
         stub = projector_pb2_grpc.ProjectorStub(channel)
         self.assertEqual(
@@ -163,6 +165,13 @@ class Projectors(OverGRPC):
             stub.Handle(history(OrderCreated(), OrderCompleted(), first=3)),
         )
         self.assertEqual(Projection(cover=COVER, sequence=5), stub.Handle(history(OrderCreated(), first=5)))
+
+    def test_is_told_to_begin_from_nothing(self):
+        made = ["a receipt"]
+        projector = Projector(lambda book: None, made.clear)
+        channel = self.connect(lambda server: projector_pb2_grpc.add_ProjectorServicer_to_server(projector, server))
+        self.assertEqual(Empty(), projector_pb2_grpc.ProjectorStub(channel).Reset(ProjectorReset(projector="receipt")))
+        self.assertEqual([], made)
 
 
 class Sagas(OverGRPC):
