@@ -33,6 +33,7 @@ var bindings = []binding{
 	{"previous", []string{"["}, "the event before"},
 	{"next", []string{"]"}, "the event after"},
 	{"filter", []string{"/"}, "aggregates by the beginning of their names; events by a text"},
+	{"search", []string{"ctrl+p"}, "find anything: screens, domains, aggregates, events, correlations"},
 	{"go", []string{"g"}, "go to an aggregate: ID, or DOMAIN ID [NUMBER of an event]"},
 	{"time", []string{"@"}, "go to a time, such as 15m (ago) or 2026-01-31T12:00:00Z"},
 	{"order", []string{"o"}, "order aggregates by name or by activity"},
@@ -50,6 +51,7 @@ var bindings = []binding{
 	{"services", []string{"3"}, "what the system is made of"},
 	{"projections", []string{"4"}, "how far projectors and sagas are"},
 	{"letters", []string{"5"}, "dead letters"},
+	{"mouse", []string{"M"}, "the mouse chooses and scrolls, or selects text as without angz"},
 	{"help", []string{"?"}, "these keys"},
 	{"quit", []string{"q", "ctrl+c"}, "end"},
 }

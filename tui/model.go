@@ -38,6 +38,7 @@ type model struct {
 	keys    keymap
 	styles  styles
 	ascii   bool // the terminal knows no UTF-8
+	mouse   bool // the terminal tells what is clicked
 	feed    *feed
 	now     func() time.Time
 
@@ -46,6 +47,7 @@ type model struct {
 	current       int
 	streams       *streams
 	traces        *traces
+	services      *services
 	letters       *letters
 
 	head    uint64 // position of the newest event
@@ -57,6 +59,7 @@ type model struct {
 	helped  list // which line of help is at the top
 	prompt  *prompt
 	form    *form
+	search  *search
 }
 
 // tabs are the names of the screens, in the order of their keys.
@@ -71,17 +74,19 @@ func newModel(ctx context.Context, options Options) (*model, error) {
 		return nil, err
 	}
 	m := &model{
-		asker: asker{ctx, options.System, options.By}, options: options, keys: keys, styles: newStyles(), ascii: onlyASCII(options.Environ), now: time.Now,
+		asker: asker{ctx, options.System, options.By}, options: options, keys: keys, styles: newStyles(), mouse: options.Mouse, ascii: onlyASCII(options.Environ), now: time.Now,
 		width: 80, height: 24,
 	}
 	m.feed = newFeed(m.asker)
-	m.streams, m.traces, m.letters = newStreams(m), &traces{m: m}, &letters{m: m}
-	m.screens = []screen{m.streams, m.traces, &services{m: m}, &projections{m: m}, m.letters}
+	m.streams, m.traces, m.services, m.letters = newStreams(m), &traces{m: m}, &services{m: m}, &letters{m: m}
+	m.screens = []screen{m.streams, m.traces, m.services, &projections{m: m}, m.letters}
 	return m, nil
 }
 
 // Init asks for what is shown first.
-func (m *model) Init() tea.Cmd { return tea.Batch(m.domains(), m.feed.read, m.feed.next) }
+func (m *model) Init() tea.Cmd {
+	return tea.Batch(m.domains(), m.feed.read, m.feed.next, m.readHistory())
+}
 
 // wholeScreen has a terminal scroll all of its lines, and leaves its cursor where it
 // is. The library scrolls a part of them to save output, and then says again that it
@@ -99,8 +104,14 @@ func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.press(message)
 	case tea.PasteMsg:
 		return m, m.write(message)
+	case tea.MouseClickMsg:
+		return m, m.click(message.Mouse())
+	case tea.MouseWheelMsg:
+		return m, m.wheel(message.Mouse())
 	case newsMsg:
 		return m, m.news(message)
+	case historyMsg:
+		return m, m.takeHistory(message)
 	case noticeMsg:
 		m.say(message.text, message.err)
 		return m, nil
@@ -125,6 +136,9 @@ func (m *model) pass(message tea.Msg) tea.Cmd {
 	}
 	if m.form != nil {
 		commands = append(commands, m.form.take(message))
+	}
+	if m.search != nil {
+		commands = append(commands, m.search.take(message))
 	}
 	return tea.Batch(commands...)
 }
@@ -178,6 +192,8 @@ func (m *model) write(message tea.Msg) tea.Cmd {
 	switch {
 	case m.prompt != nil:
 		return m.prompt.update(message)
+	case m.search != nil:
+		return m.search.update(message)
 	case m.form != nil:
 		return m.form.update(message)
 	}
@@ -192,12 +208,14 @@ func (m *model) press(key tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case m.prompt != nil:
 		return m.pressInPrompt(key)
+	case m.search != nil:
+		return m.search.press(key)
 	case m.form != nil:
 		return m.form.press(key)
 	}
 	did := m.keys.of(key)
 	if m.help {
-		if m.helped.move(did, len(m.helpLines())-m.height+4, m.height-3) {
+		if m.helped.move(did, m.helpRoom(), m.height-3) {
 			return nil
 		}
 		m.help = false
@@ -218,6 +236,11 @@ func (m *model) press(key tea.KeyPressMsg) tea.Cmd {
 		return m.show(map[action]int{"streams": 0, "traces": 1, "services": 2, "projections": 3, "letters": 4}[did])
 	case "go":
 		m.ask("go to [DOMAIN] ID [NUMBER]", "", m.goTo)
+		return nil
+	case "search":
+		return m.openSearch()
+	case "mouse":
+		m.turnMouse()
 		return nil
 	case "send":
 		return m.openForm(inspect.SendRequest{})
@@ -345,6 +368,9 @@ func (m *model) View() tea.View {
 	}
 	view := tea.NewView(strings.Join(lines, "\n"))
 	view.AltScreen = true
+	if m.mouse {
+		view.MouseMode = tea.MouseModeCellMotion
+	}
 	view.WindowTitle = "angz " + clean(m.options.Name)
 	return view
 }
@@ -359,6 +385,8 @@ func (m *model) draw() []string {
 	switch {
 	case m.help:
 		lines = m.helpLines()[m.helped.cursor:]
+	case m.search != nil:
+		lines = m.search.lines(m.width, body)
 	case m.form != nil:
 		lines = m.form.lines(m.width, body)
 	default:
@@ -375,19 +403,31 @@ func (m *model) draw() []string {
 	return append(append(drawn, notice...), m.bottomLine())
 }
 
+// tabSpace is between the names of the screens.
+const tabSpace = "  "
+
+// tabs returns the names of the screens with their keys.
+func (m *model) tabs() (names []string) {
+	known := tabs
+	if m.width < 80 {
+		known = shortTabs
+	}
+	for i, name := range known {
+		names = append(names, fmt.Sprintf("%d %s", i+1, name))
+	}
+	return names
+}
+
 func (m *model) topLine() string {
 	var names []string
-	for i, name := range tabs {
-		if m.width < 80 {
-			name = shortTabs[i]
-		}
+	for i, name := range m.tabs() {
 		style := m.styles.tab
 		if i == m.current {
 			style = m.styles.chosen
 		}
-		names = append(names, style.Render(fmt.Sprintf("%d %s", i+1, name)))
+		names = append(names, style.Render(name))
 	}
-	left := strings.Join(names, "  ")
+	left := strings.Join(names, tabSpace)
 	right := fmt.Sprintf("#%s", short(m.head))
 	if m.options.ReadOnly {
 		right = m.styles.warn.Render("read-only") + " " + right
@@ -440,20 +480,25 @@ func (m *model) bottomLine() string {
 	switch {
 	case m.prompt != nil:
 		return fit(m.styles.faint.Render("enter does it · esc leaves it"), m.width)
+	case m.search != nil:
+		return fit(m.styles.faint.Render(m.search.hint()), m.width)
 	case m.form != nil:
 		return fit(m.styles.faint.Render(m.form.hint()), m.width)
 	case m.help:
 		return fit(m.styles.faint.Render("↑ ↓ more · any other key goes back"), m.width)
 	default:
-		words = append([]string{"help", "keys"}, append(m.screens[m.current].hints(), "quit", "end")...)
+		words = append([]string{"help", "keys", "search", "search"}, append(m.screens[m.current].hints(), "quit", "end")...)
 	}
 	return fit(m.styles.faint.Render(m.keys.hint(words...)), m.width)
 }
 
+// helpRoom is how far help can be scrolled.
+func (m *model) helpRoom() int { return len(m.helpLines()) - m.height + 4 }
+
 // helpLines explains the keys of the present screen, and those that work
 // everywhere.
 func (m *model) helpLines() []string {
-	here := append(m.screens[m.current].actions(), "go", "send", "refresh", "streams", "traces", "services", "projections", "letters", "help", "quit")
+	here := append(m.screens[m.current].actions(), "search", "go", "send", "refresh", "streams", "traces", "services", "projections", "letters", "mouse", "help", "quit")
 	lines := []string{m.styles.title.Render("Keys of " + tabs[m.current])}
 	for _, b := range bindings {
 		for _, each := range here {

@@ -65,8 +65,10 @@ const (
 
 // sentCommand is a command that was sent, to be sent again.
 type sentCommand struct {
-	domain, id, command string
-	values              map[string]string
+	Domain  string            `json:"domain"`
+	ID      string            `json:"id"`
+	Command string            `json:"command"`
+	Values  map[string]string `json:"values"`
 }
 
 type commandsMsg struct {
@@ -309,10 +311,13 @@ func (f *form) recall(by int) tea.Cmd {
 		return nil
 	}
 	before := history[len(history)-f.past]
-	f.rows[domainRow].input.SetValue(before.domain)
-	f.rows[aggregateRow].input.SetValue(before.id)
-	f.rows[commandRow].input.SetValue(before.command)
-	f.values = maps.Clone(before.values)
+	f.rows[domainRow].input.SetValue(before.Domain)
+	f.rows[aggregateRow].input.SetValue(before.ID)
+	f.rows[commandRow].input.SetValue(before.Command)
+	f.values = maps.Clone(before.Values)
+	if f.values == nil {
+		f.values = map[string]string{} // of a file that somebody wrote
+	}
 	for i := firstField; i < len(f.rows); i++ {
 		f.rows[i].input.SetValue(f.values[f.rows[i].name])
 	}
@@ -373,15 +378,13 @@ func (f *form) send() tea.Cmd {
 	}
 	f.edited()
 	f.sending = true
-	f.remember()
-	return f.m.asker.send(inspect.SendRequest{Domain: f.value(domainRow), ID: f.value(aggregateRow), Type: f.value(commandRow), JSON: text, Sync: inspect.SyncSimple})
+	return tea.Batch(f.remember(), f.m.asker.send(inspect.SendRequest{Domain: f.value(domainRow), ID: f.value(aggregateRow), Type: f.value(commandRow), JSON: text, Sync: inspect.SyncSimple}))
 }
 
 // remember keeps the command, to be sent again.
-func (f *form) remember() {
-	s := f.m.streams
-	s.history = append(s.history, sentCommand{f.value(domainRow), f.value(aggregateRow), f.value(commandRow), maps.Clone(f.values)})
+func (f *form) remember() tea.Cmd {
 	f.past = 0
+	return f.m.remember(sentCommand{f.value(domainRow), f.value(aggregateRow), f.value(commandRow), maps.Clone(f.values)})
 }
 
 // sent takes what became of a command.

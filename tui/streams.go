@@ -476,26 +476,37 @@ func (s *streams) count(event inspect.Event) bool {
 }
 
 func (s *streams) lines(width, height int) []string {
-	if width < roomForThree {
-		return s.twoParts(width, height)
+	var drawn [][]string
+	for _, each := range s.columns(width) {
+		switch each.pane {
+		case 0:
+			drawn = append(drawn, s.drawLeft(each.width, height))
+		case 1:
+			drawn = append(drawn, s.drawMiddle(each.width, height))
+		case 2:
+			drawn = append(drawn, s.detail.lines(each.width, height, s.pane == 2))
+		}
 	}
-	left := max(16, min(34, width*26/100))
-	right := max(22, width*40/100)
-	middle := width - left - right - 2
-	return s.m.styles.beside(s.drawLeft(left, height), s.drawMiddle(middle, height), s.detail.lines(right, height, s.pane == 2))
+	return s.m.styles.beside(drawn...)
 }
+
+// part is a part of the screen.
+type part struct{ pane, width int }
 
 // roomForThree is how wide the screen has to be to show three parts; below it shows
 // the one that is active and its neighbour.
 const roomForThree = 76
 
-func (s *streams) twoParts(width, height int) []string {
-	first := width * 45 / 100
-	second := width - first - 1
-	if s.pane == 0 {
-		return s.m.styles.beside(s.drawLeft(first, height), s.drawMiddle(second, height))
+// columns says which parts are shown and how wide they are. A rule is between them.
+func (s *streams) columns(width int) []part {
+	if width < roomForThree {
+		first := width * 45 / 100
+		left := min(s.pane, 1)
+		return []part{{left, first}, {left + 1, width - first - 1}}
 	}
-	return s.m.styles.beside(s.drawMiddle(first, height), s.detail.lines(second, height, s.pane == 2))
+	left := max(16, min(34, width*26/100))
+	right := max(22, width*40/100)
+	return []part{{0, left}, {1, width - left - right - 2}, {2, right}}
 }
 
 // heading draws the first line of a part.

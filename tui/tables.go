@@ -113,7 +113,7 @@ type projections struct {
 	ticking bool
 }
 
-const projectionsScreen, lettersScreen = 3, 4
+const servicesScreen, projectionsScreen, lettersScreen = 2, 3, 4
 
 func (p *projections) opened() tea.Cmd { return p.m.progress() }
 func (p *projections) hints() []string {

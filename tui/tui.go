@@ -50,6 +50,12 @@ type Options struct {
 	Flags []string
 	// ReadOnly refuses whatever would change the system.
 	ReadOnly bool
+	// Mouse has the mouse choose and scroll from the start. The terminal does not
+	// select text with it then.
+	Mouse bool
+	// History is the file in which the commands that are sent are kept for the next
+	// time; empty keeps them in memory only.
+	History string
 	// Keys replaces the keys of actions; see Actions for their names.
 	Keys map[string][]string
 	// Explain turns an error of the system into what people are told; nil leaves it

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -21,6 +24,8 @@ import (
 type tuiOptions struct {
 	connection connection
 	readOnly   bool
+	mouse      bool
+	noHistory  bool
 	keys       []string
 }
 
@@ -40,6 +45,8 @@ func newTUICommand(s streams) *cobra.Command {
 	}
 	o.connection.register(cmd)
 	cmd.Flags().BoolVar(&o.readOnly, "read-only", false, "refuse whatever would change the system")
+	cmd.Flags().BoolVar(&o.mouse, "mouse", false, "choose and scroll with the mouse, which does not select text then (M turns it on and off)")
+	cmd.Flags().BoolVar(&o.noHistory, "no-history", false, "keep no commands that are sent for the next time, and offer none; so does "+historyVariable+"=off")
 	cmd.Flags().StringArrayVar(&o.keys, "bind", nil, "other keys for an action, as ACTION=KEY[,KEY]; actions: "+strings.Join(tui.Actions(), ", "))
 	return cmd
 }
@@ -60,14 +67,46 @@ func (o *tuiOptions) run(ctx context.Context, s streams) error {
 	}
 	defer system.close()
 	err = tui.Run(ctx, tui.Options{
-		System: system, Forms: &forms{system: system, s: s}, Name: system.conn.Address(), ReadOnly: o.readOnly, Keys: keys, Explain: system.explain,
-		By: variable(s.environ, "USER"), Flags: flags,
+		System: system, Forms: &forms{system: system, s: s}, Name: system.conn.Address(), ReadOnly: o.readOnly, Mouse: o.mouse, Keys: keys, Explain: system.explain,
+		By: variable(s.environ, "USER"), Flags: flags, History: o.history(s, system.conn.Address()),
 		Input: s.in, Output: s.out, Environ: s.environ,
 	})
 	if err != nil && strings.HasPrefix(err.Error(), "keys: ") {
 		return usagef("--bind: %s", strings.TrimPrefix(err.Error(), "keys: "))
 	}
 	return err
+}
+
+// historyVariable switches the history of commands off.
+const historyVariable = "ANGZ_TUI_HISTORY"
+
+// history returns the file in which the commands that are sent to a system are kept:
+// one for each address or, for what runs on this machine, for each project. It is
+// empty when they are not to be kept, or there is no place for them.
+func (o *tuiOptions) history(s streams, answers string) string {
+	if variable(s.environ, historyVariable) == "off" || o.noHistory || o.readOnly {
+		return ""
+	}
+	folder := variable(s.environ, "XDG_STATE_HOME")
+	if !filepath.IsAbs(folder) {
+		home := variable(s.environ, "HOME")
+		if folder = filepath.Join(home, ".local", "state"); !filepath.IsAbs(home) {
+			return ""
+		}
+	}
+	system := o.connection.address
+	if loaded, err := around(s); err == nil && system == "" {
+		system = loaded.Dir
+	}
+	system = cmp.Or(system, answers)
+	name := strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return '_'
+	}, filepath.Base(system))
+	sum := sha256.Sum256([]byte(system))
+	return filepath.Join(folder, "angz", "tui", fmt.Sprintf("%.40s-%x.jsonl", name, sum[:6]))
 }
 
 // given returns the flags that somebody set, as they are written in a command line.
