@@ -71,7 +71,7 @@ func TestTUI(t *testing.T) {
 	send("customer", "bob@example.com", "CreateCustomer", `{"name": "Bob", "email": "bob@example.com"}`)
 	send("order", "order-1", "CreateOrder", `{"customer_id": "alice@example.com"}`)
 
-	w := openTerminal(t, "ANGZ="+binary, "LC_ALL=C.UTF-8")
+	w := openTerminal(t, "ANGZ="+binary, "LC_ALL=C.UTF-8", "XDG_STATE_HOME="+t.TempDir())
 	w.types("cd " + shop + "; stty -a | grep -o ' -*icanon' >before; $ANGZ tui --address " + address)
 	w.shows("customer", "inventory", "order", "everything")
 
@@ -118,6 +118,27 @@ func TestTUI(t *testing.T) {
 	w.press("Escape")
 	w.shows("▸ order order-1")
 
+	// Find anything, and let the mouse choose for a while.
+	w.press("C-p")
+	w.shows("▸ search", "saga", "loyalty", "correlation")
+	w.writes("cus alice")
+	w.shows("customer alice@example.com  ")
+	w.press("Enter")
+	w.shows("▸ customer alice@example.com", "2 events")
+	w.press("M")
+	w.shows("the mouse chooses and scrolls")
+	if got := strings.TrimSpace(w.tmux("display-message", "-p", "#{mouse_any_flag}")); got != "1" {
+		t.Errorf("the terminal tells nothing of the mouse: %s", got)
+	}
+	w.writes("\x1b[<0;14;1M\x1b[<0;14;1m") // a click on the name of the second screen
+	w.shows("reservation → inventory prod-1")
+	w.press("M")
+	w.shows("the mouse selects text")
+	w.press("C-p")
+	w.writes("ord order-1")
+	w.press("Enter")
+	w.shows("▸ order order-1")
+
 	// The other screens.
 	w.press("3")
 	w.shows("reservation", "inventory", "carried by channel")
@@ -138,6 +159,17 @@ func TestTUI(t *testing.T) {
 	w.press("q")
 	w.gone("streams")
 	w.restored("0")
+	w.types("$ANGZ tui --address " + address)
+	w.shows("everything", "customer")
+	w.press("s")
+	w.shows("send a command")
+	w.press("C-p") // what was sent in the session before
+	w.shows("examples.AddItem", `"productId": "prod-1"`)
+	w.press("Escape")
+	w.gone("send a command")
+	w.press("q")
+	w.gone("streams")
+
 	w.types("$ANGZ tui --read-only --address " + address)
 	w.shows("read-only")
 	w.press("s")

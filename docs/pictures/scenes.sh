@@ -60,6 +60,13 @@ write "order order-1 1"
 press Enter
 see "▸ order order-1" "ItemAdded 1" "+ items"
 take tui "angz tui: an order, its events, and what one of them changed"
+press C-p
+see "▸ search" reservation
+write "or"
+see "go to"
+take tui-search "angz tui: Ctrl+P finds anything"
+press Escape
+see "▸ order order-1"
 press s
 see examples.CreateOrder
 press Right
