@@ -16,11 +16,11 @@ import (
 
 // terminal is a real terminal with a shell in it, kept by tmux.
 type terminal struct {
-	t      *testing.T
+	t      testing.TB
 	server string // of tmux, for this test only
 }
 
-func openTerminal(t *testing.T, environ ...string) *terminal {
+func openTerminal(t testing.TB, environ ...string) *terminal {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Fatal("tmux is not installed: see .ci/deps")

@@ -169,7 +169,7 @@ last_at: "2026-01-31T12:01:00Z"
 			"   1  2026-01-31T12:00:00.000Z  StringValue  \"a\\u001b\"\n"}},
 		"show for a program": {args: []string{"show", "saga/loyalty/compensation", "4", "--output", "json"}, want: seen{
 			Out: `{"component":"saga/loyalty/compensation","position":4,` + milk + `,"events":[{"domain":"order","aggregate_id":"milk","root":"MILK","sequence":0,` +
-				`"type":"google.protobuf.StringValue","created_at":"2026-01-31T12:00:00Z","correlation_id":"c-1","payload":"a\u001b"}]}` + "\n"}},
+				`"type":"google.protobuf.StringValue","created_at":"2026-01-31T12:00:00Z","correlation_id":"c-1","position":4,"payload":"a\u001b"}]}` + "\n"}},
 		"show what is not there": {args: []string{"show", "projector/receipt", "7"}, want: seen{
 			Code: 1, Err: "refused: no dead letter of projector/receipt at position 7: see \"angz dlq list --all\" (NOT_FOUND)\n"}},
 		"show no number": {args: []string{"show", "projector/receipt", "first"}, want: seen{

@@ -20,13 +20,14 @@ type eventDocument struct {
 	Type          string          `json:"type" doc:"the full name of the event's message, such as examples.OrderCreated"`
 	CreatedAt     string          `json:"created_at,omitempty" doc:"when the event was stored, RFC 3339 in UTC; absent when it has no time" format:"date-time"`
 	CorrelationID string          `json:"correlation_id,omitempty" doc:"what joins everything that one request caused; absent where there is none"`
+	Position      uint64          `json:"position,omitempty" doc:"the place in the log of the last event that the same command stored, from 1, such as angz tail --after takes; absent where it is not known"`
 	Payload       json.RawMessage `json:"payload" doc:"what the event says, as protobuf's JSON; of a type that is not known an object with @type, its type URL, and @value, its bytes in base64"`
 }
 
 func newEventDocument(event inspect.Event) eventDocument {
 	document := eventDocument{
 		Domain: event.Domain, AggregateID: event.AggregateID, Root: event.Root, Sequence: event.Sequence,
-		Type: event.Type, CorrelationID: event.CorrelationID, Payload: event.Payload,
+		Type: event.Type, CorrelationID: event.CorrelationID, Position: event.Position, Payload: event.Payload,
 	}
 	if !event.CreatedAt.IsZero() {
 		document.CreatedAt = event.CreatedAt.UTC().Format(time.RFC3339Nano)

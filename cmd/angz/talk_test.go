@@ -193,7 +193,7 @@ func TestTalkingToARunningSystem(t *testing.T) {
 		},
 		"events for a program": {
 			args: []string{"events", "customer", "alice", "-o", "json"},
-			want: seen{Out: created + `"created_at":"2026-01-31T12:00:00.005Z","correlation_id":"c-1","payload":{"name":"A` + "\u009b" + `1<&","points":"9007199254740993"}}` + "\n"},
+			want: seen{Out: created + `"created_at":"2026-01-31T12:00:00.005Z","correlation_id":"c-1","position":1,"payload":{"name":"A` + "\u009b" + `1<&","points":"9007199254740993"}}` + "\n"},
 		},
 		"events of nobody": {
 			args: []string{"events", "customer", "bob"},

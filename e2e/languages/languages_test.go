@@ -168,6 +168,11 @@ func (s *shopOf) works(variables ...string) {
 		s.t.Errorf("the refusal is %q", said)
 	}
 	s.manyCommands(id)
+	// A read model is cleared away and made anew.
+	s.angz("projections", "rebuild", "customer-list", "--yes", "--timeout", "2m")
+	if out := s.angz("send", "customer", id, "RenameCustomer", `{"name":"Alice"}`, "--sync", "simple"); !strings.Contains(out, `"changes":122`) {
+		s.t.Errorf("after a rebuild the answer lacks the 122 changes:\n%s", out)
+	}
 }
 
 // manyCommands renames a customer so often that its history is cut by a
