@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -144,6 +145,39 @@ func TestTUI(t *testing.T) {
 	w.shows("reservation", "inventory", "carried by channel")
 	w.press("4")
 	w.shows("projector/receipt", "the log ends at")
+
+	// Watch how a component rests, and how a read model that was damaged is made anew.
+	lines := func(statement string) string {
+		t.Helper()
+		script := `import sqlite3; db = sqlite3.connect(".angz/receipts.db", timeout=60); print(db.execute("` + statement + `").fetchall()); db.commit()`
+		command := exec.Command(filepath.Join(shop, ".venv/bin/python"), "-c", script)
+		command.Dir = shop
+		out, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", statement, err, out)
+		}
+		return string(out)
+	}
+	const quantities = "SELECT quantity FROM lines ORDER BY sequence"
+	before := lines(quantities)
+	lines("UPDATE lines SET quantity = 99")
+	w.press("p")
+	w.shows("pause projector/receipt because")
+	w.writes("the printer is away")
+	w.press("Enter")
+	w.shows("paused", "the printer is away")
+	w.press("p")
+	w.shows("projector/receipt goes on", "running")
+	w.press("b")
+	w.writes("it was damaged")
+	w.press("Enter")
+	w.shows("is made anew", "it was damaged")
+	for deadline := time.Now().Add(time.Minute); lines(quantities) != before; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the read model holds %s, want %s\n%s", lines(quantities), before, w.screen())
+		}
+	}
+	w.shows("projector/receipt  running")
 	w.press("5")
 	w.shows("no dead letters")
 	w.press("1")

@@ -242,35 +242,6 @@ func (c *Client) next(ctx context.Context, letter DeadLetter) (*DeadLetter, erro
 	return &now, nil
 }
 
-// Subscription is how far a component has come with some of the aggregates.
-type Subscription struct {
-	Component string
-	Slice     uint32 // from 0
-	Slices    uint32 // how many the component has
-	Position  uint64 // in the log; everything up to here is done
-	Lag       uint64 // positions between it and the end of the log
-	Holder    string // UUID of the instance that works on it; empty for nobody
-	Address   string
-	Epoch     uint64
-	UpdatedAt time.Time
-}
-
-// Subscriptions says how far a component, or all with an empty name, have come,
-// and where the log ends.
-func (c *Client) Subscriptions(ctx context.Context, component string) (subscriptions []Subscription, head uint64, err error) {
-	list, err := c.admin.ListSubscriptions(ctx, &pb.SubscriptionQuery{Component: component})
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, s := range list.Slices {
-		subscriptions = append(subscriptions, Subscription{
-			Component: s.Component, Slice: s.Slice, Slices: s.Slices, Position: s.Position, Lag: s.Lag, Holder: s.Holder,
-			Address: s.Address, Epoch: s.Epoch, UpdatedAt: moment(s.UpdatedAt),
-		})
-	}
-	return subscriptions, list.Head, nil
-}
-
 func newDeadLetter(letter *pb.DeadLetter) DeadLetter {
 	name, _ := strings.CutPrefix(letter.GetState().String(), "DEAD_LETTER_STATE_")
 	return DeadLetter{

@@ -23,10 +23,9 @@ import (
 // ward serves Admin as a test wants.
 type ward struct {
 	pb.UnimplementedAdminServer
-	list          func(*pb.DeadLetterQuery) (*pb.DeadLetterPage, error)
-	get           func(*pb.DeadLetterPlace) (*pb.DeadLetter, error)
-	decide        func(*pb.DeadLetterDecision) (*pb.DeadLettersDecided, error)
-	subscriptions *pb.SubscriptionList
+	list   func(*pb.DeadLetterQuery) (*pb.DeadLetterPage, error)
+	get    func(*pb.DeadLetterPlace) (*pb.DeadLetter, error)
+	decide func(*pb.DeadLetterDecision) (*pb.DeadLettersDecided, error)
 }
 
 func (w *ward) ListDeadLetters(_ context.Context, query *pb.DeadLetterQuery) (*pb.DeadLetterPage, error) {
@@ -43,10 +42,6 @@ func (w *ward) Retry(_ context.Context, decision *pb.DeadLetterDecision) (*pb.De
 
 func (w *ward) Skip(_ context.Context, decision *pb.DeadLetterDecision) (*pb.DeadLettersDecided, error) {
 	return w.decide(decision)
-}
-
-func (w *ward) ListSubscriptions(context.Context, *pb.SubscriptionQuery) (*pb.SubscriptionList, error) {
-	return w.subscriptions, nil
 }
 
 // visit serves a ward over memory and returns a Client of it.
@@ -206,19 +201,5 @@ func TestWhatBecomesOfRetriedDeadLetters(t *testing.T) {
 				t.Error(diff, code)
 			}
 		})
-	}
-}
-
-func TestSubscriptionsSayHowFarTheyAre(t *testing.T) {
-	t.Parallel()
-	c := visit(t, &ward{subscriptions: &pb.SubscriptionList{Head: 9, Slices: []*pb.SubscriptionSlice{
-		{Component: "saga/loyalty", Slice: 1, Slices: 2, Position: 5, Lag: 4, Holder: "h", Address: "a:1", Epoch: 3, UpdatedAt: timestamppb.New(noon)}, {Component: "x"},
-	}}})
-	got, head, err := c.Subscriptions(t.Context(), "")
-	want := []inspect.Subscription{
-		{Component: "saga/loyalty", Slice: 1, Slices: 2, Position: 5, Lag: 4, Holder: "h", Address: "a:1", Epoch: 3, UpdatedAt: noon}, {Component: "x"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" || head != 9 || err != nil {
-		t.Error(diff, head, err)
 	}
 }

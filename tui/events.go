@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -78,8 +77,7 @@ type topologyMsg struct {
 }
 
 type progressMsg struct {
-	list []inspect.Subscription
-	head uint64
+	list []inspect.Progress
 	err  error
 }
 
@@ -107,8 +105,7 @@ type sentMsg struct {
 // effectsMsg says what a command has led to by now.
 type effectsMsg struct {
 	correlation string
-	trace       inspect.Trace
-	behind      []string // components that have not seen all of it
+	effects     inspect.Effects
 	err         error
 }
 
@@ -318,8 +315,29 @@ func (a asker) topology() tea.Cmd {
 
 func (a asker) progress() tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
-		list, head, err := a.system.Subscriptions(ctx, "")
-		return progressMsg{list, head, err}
+		list, err := a.system.Progress(ctx, "")
+		return progressMsg{list, err}
+	})
+}
+
+func (a asker) pause(component, note string) tea.Cmd {
+	return a.ask(func(ctx context.Context) tea.Msg {
+		_, err := a.system.Pause(ctx, component, inspect.Decision{By: a.by, Note: note})
+		return decidedMsg{component + " is paused", err}
+	})
+}
+
+func (a asker) resume(component string) tea.Cmd {
+	return a.ask(func(ctx context.Context) tea.Msg {
+		_, err := a.system.Resume(ctx, component, inspect.Decision{By: a.by})
+		return decidedMsg{component + " goes on", err}
+	})
+}
+
+func (a asker) rebuild(component, note string) tea.Cmd {
+	return a.ask(func(ctx context.Context) tea.Msg {
+		_, err := a.system.Rewind(ctx, inspect.Rewind{Component: component, Clear: true}, inspect.Decision{By: a.by, Note: note})
+		return decidedMsg{component + " is made anew", err}
 	})
 }
 
@@ -375,41 +393,13 @@ func (a asker) send(request inspect.SendRequest) tea.Cmd {
 	})
 }
 
-// effects reads what a command has led to. How far the components are is asked
-// first: what they had not seen by then counts as not done.
+// effects reads what a command has led to.
 func (a asker) effects(correlation string) tea.Cmd {
 	return a.ask(func(ctx context.Context) tea.Msg {
-		answer := effectsMsg{correlation: correlation}
-		components, head, err := a.system.Subscriptions(ctx, "")
-		if answer.err = err; err != nil {
-			return answer
-		}
-		if answer.trace, answer.err = a.system.Trace(ctx, correlation); answer.err != nil {
-			return answer
-		}
-		trim(answer.trace.Steps)
-		last := newestOf(answer.trace.Steps)
-		if last == 0 {
-			last = head
-		}
-		for _, component := range components {
-			if component.Position < last && !slices.Contains(answer.behind, component.Component) {
-				answer.behind = append(answer.behind, component.Component)
-			}
-		}
-		return answer
+		effects, err := a.system.Effects(ctx, correlation)
+		trim(effects.Trace.Steps)
+		return effectsMsg{correlation, effects, err}
 	})
-}
-
-// newestOf returns the position of the newest event of a trace.
-func newestOf(steps []*inspect.Step) (position uint64) {
-	for _, step := range steps {
-		for _, event := range step.Events {
-			position = max(position, event.Position)
-		}
-		position = max(position, newestOf(step.Steps))
-	}
-	return position
 }
 
 // feed is everything that is stored from now on, read in the background.

@@ -43,6 +43,8 @@ var bindings = []binding{
 	{"send", []string{"s"}, "send a command"},
 	{"retry", []string{"r"}, "have a dead letter handled again"},
 	{"skip", []string{"k"}, "give a dead letter up"},
+	{"pause", []string{"p"}, "let a projector or saga rest, or go on"},
+	{"rebuild", []string{"b"}, "have a projector make its read model anew"},
 	{"copy", []string{"y"}, "copy the command line that shows the same"},
 	{"export", []string{"x"}, "write the aggregate's events to a file"},
 	{"refresh", []string{"ctrl+r"}, "ask for everything again"},

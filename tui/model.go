@@ -117,6 +117,9 @@ func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		return m, nil
 	case decidedMsg:
 		m.say(message.what, message.err)
+		if m.current == projectionsScreen {
+			return m, m.progress()
+		}
 		return m, m.letters.opened()
 	case sentMsg:
 		return m, m.sent(message)

@@ -228,7 +228,7 @@ func (f *form) takeEffects(message effectsMsg) tea.Cmd {
 }
 
 func (f *form) settled() bool {
-	return f.effects != nil && f.effects.err == nil && len(f.effects.behind) == 0
+	return f.effects != nil && f.effects.err == nil && f.effects.effects.Settled()
 }
 
 func (f *form) hint() string {
@@ -486,7 +486,7 @@ func (f *form) resultLines() []string {
 	case f.effects.err != nil:
 		lines = append(lines, styles.bad.Render("what it led to is not known: ")+f.m.explain(f.effects.err))
 	default:
-		lines = f.effectLines(lines, f.effects.trace.Steps)
+		lines = f.effectLines(lines, f.effects.effects.Trace.Steps)
 		lines = append(lines, f.waiting())
 	}
 	return append(lines, styles.faint.Render("corr "+clean(f.result.CorrelationID)))
@@ -513,10 +513,14 @@ func (f *form) effectLines(lines []string, steps []*inspect.Step) []string {
 // waiting says whether all is done.
 func (f *form) waiting() string {
 	styles := f.m.styles
-	behind := clean(strings.Join(f.effects.behind, ", "))
+	behind := clean(strings.Join(f.effects.effects.Behind, ", "))
 	switch {
+	case f.settled() && len(f.effects.effects.Letters) > 0:
+		return styles.bad.Render("done, but for what is among the dead letters: " + clean(f.effects.effects.Letters[0].Place()))
 	case f.settled():
 		return styles.good.Render("all is done")
+	case len(f.effects.effects.Paused) > 0:
+		return styles.warn.Render("paused: " + clean(strings.Join(f.effects.effects.Paused, ", ")))
 	case f.looked >= mostLooks:
 		return styles.warn.Render("not done, and not waited for any more: " + behind)
 	}

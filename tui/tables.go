@@ -101,13 +101,13 @@ func tick(screen int) tea.Cmd {
 	return tea.Tick(again, func(time.Time) tea.Msg { return tickMsg{screen} })
 }
 
-// projections shows how far every component has come.
+// projections shows how far every component has come, lets them rest, and has read
+// models made anew.
 type projections struct {
 	m       *model
 	list    list
 	rows    int
-	all     []inspect.Subscription
-	head    uint64
+	all     []inspect.Progress
 	failed  error
 	asked   bool
 	ticking bool
@@ -117,17 +117,38 @@ const servicesScreen, projectionsScreen, lettersScreen = 2, 3, 4
 
 func (p *projections) opened() tea.Cmd { return p.m.progress() }
 func (p *projections) hints() []string {
-	return []string{"copy", "copy", "letters", "dead letters"}
+	return []string{"pause", "pause or resume", "rebuild", "rebuild", "copy", "copy", "letters", "dead letters"}
 }
 func (p *projections) actions() []action {
-	return []action{"up", "down", "page-up", "page-down", "copy"}
+	return []action{"up", "down", "page-up", "page-down", "pause", "rebuild", "copy"}
 }
 
 func (p *projections) act(did action) tea.Cmd {
-	if p.list.move(did, len(p.all), p.rows) || did != "copy" {
+	if p.list.move(did, len(p.all), p.rows) {
 		return nil
 	}
-	return p.m.clip("projections")
+	if did == "copy" {
+		return p.m.clip("projections")
+	}
+	if len(p.all) == 0 {
+		return nil
+	}
+	p.list.keep(len(p.all))
+	switch chosen := p.all[p.list.cursor]; {
+	case did == "pause" && p.m.changes("pausing") && chosen.Paused:
+		return p.m.resume(chosen.Name)
+	case did == "pause" && p.m.changes("pausing"):
+		p.m.ask("pause "+clean(chosen.Name)+" because", "", func(note string) tea.Cmd { return p.m.asker.pause(chosen.Name, note) })
+	case did == "rebuild" && p.m.changes("rebuilding"):
+		p.m.ask("clear the read model of "+clean(chosen.Name)+" away and make it anew because", "", func(note string) tea.Cmd {
+			if strings.TrimSpace(note) == "" {
+				p.m.say("", fmt.Errorf("making a read model anew needs a reason"))
+				return nil
+			}
+			return p.m.rebuild(chosen.Name, note)
+		})
+	}
+	return nil
 }
 
 func (p *projections) take(message tea.Msg) tea.Cmd {
@@ -135,7 +156,7 @@ func (p *projections) take(message tea.Msg) tea.Cmd {
 	case progressMsg:
 		p.asked, p.failed = true, message.err
 		if message.err == nil {
-			p.all, p.head = message.list, message.head
+			p.all = message.list
 		}
 		if p.m.current == projectionsScreen && !p.ticking {
 			p.ticking = true
@@ -161,22 +182,24 @@ func (p *projections) lines(width, height int) []string {
 	case len(p.all) == 0:
 		return []string{"  no component has begun yet"}
 	}
-	rows := [][]string{{"COMPONENT", "SLICE", "POSITION", "LAG", "", "UPDATED", "HELD BY"}}
+	rows := [][]string{{"COMPONENT", "STATE", "POSITION", "LAG", "", "UPDATED", "HELD"}}
 	for _, each := range p.all {
-		holder := each.Address
-		if holder == "" && each.Holder != "" {
-			holder = each.Holder[:min(8, len(each.Holder))]
-		}
-		if each.Holder == "" {
-			holder = "nobody"
-		}
 		rows = append(rows, []string{
-			clean(each.Component), fmt.Sprintf("%d/%d", each.Slice+1, each.Slices), fmt.Sprint(each.Position), short(each.Lag), bar(each.Position, p.head), ago(each.UpdatedAt, p.m.now()), clean(holder),
+			clean(each.Name), each.State(), fmt.Sprint(each.Position), short(each.Lag), bar(each.Position, each.Head), ago(each.UpdatedAt, p.m.now()), fmt.Sprintf("%d/%d", each.Held, each.Slices),
 		})
 	}
-	p.rows = height - 2
+	p.rows = height - 4
 	lines := styles.table(rows, width, p.rows, &p.list, true)
-	return append(lines, styles.faint.Render(fmt.Sprintf(" the log ends at %d", p.head)))
+	lines = append(lines, styles.faint.Render(fmt.Sprintf(" the log ends at %d", p.all[0].Head)))
+	p.list.keep(len(p.all))
+	chosen := p.all[p.list.cursor]
+	if chosen.Note != "" {
+		lines = append(lines, styles.faint.Render(" "+clean(chosen.Note)))
+	}
+	if chosen.Failed != "" {
+		lines = append(lines, styles.bad.Render(" its events do not come again: "+clean(chosen.Failed)))
+	}
+	return lines
 }
 
 // bar draws how much of the log is done.

@@ -28,7 +28,11 @@ type System interface {
 	Trace(ctx context.Context, correlationID string) (inspect.Trace, error)
 	State(ctx context.Context, domain, id string, sequence *uint32) (inspect.State, error)
 	Topology(ctx context.Context) (inspect.Topology, error)
-	Subscriptions(ctx context.Context, component string) ([]inspect.Subscription, uint64, error)
+	Progress(ctx context.Context, component string) ([]inspect.Progress, error)
+	Pause(ctx context.Context, component string, decision inspect.Decision) (inspect.Progress, error)
+	Resume(ctx context.Context, component string, decision inspect.Decision) (inspect.Progress, error)
+	Rewind(ctx context.Context, rewind inspect.Rewind, decision inspect.Decision) (inspect.Progress, error)
+	Effects(ctx context.Context, correlationID string) (inspect.Effects, error)
 	DeadLetters(ctx context.Context, selection inspect.DeadLetterSelection, states ...inspect.DeadLetterState) iter.Seq2[inspect.DeadLetter, error]
 	DeadLetter(ctx context.Context, component string, position uint64) (inspect.DeadLetter, error)
 	Retry(ctx context.Context, selection inspect.DeadLetterSelection, decision inspect.Decision) ([]inspect.DeadLetter, error)
@@ -43,7 +47,7 @@ type Options struct {
 	Forms Forms
 	// Name is what people call the system, such as its address.
 	Name string
-	// By says who decides about dead letters; empty for nobody who is known.
+	// By says who decides about dead letters and components; empty for nobody who is known.
 	By string
 	// Flags are written behind the command lines that are copied, such as --address
 	// with its value.

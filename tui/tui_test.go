@@ -51,7 +51,9 @@ type fake struct {
 	noReplay bool
 	failing  error           // of every question
 	led      []*inspect.Step // to what the command that was sent led by now
-	done     bool            // every component has seen everything
+	// decidedAbout says what was decided about components.
+	decidedAbout map[string]string
+	done         bool // every component has seen everything
 }
 
 // set changes how the system behaves.
@@ -198,16 +200,49 @@ func (f *fake) Topology(context.Context) (inspect.Topology, error) {
 	}}, f.error(&f.failing)
 }
 
-func (f *fake) Subscriptions(context.Context, string) ([]inspect.Subscription, uint64, error) {
+func (f *fake) Progress(context.Context, string) ([]inspect.Progress, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.is(&f.done) {
-		return nil, 11, nil
+	receipt := inspect.Progress{Name: "projector/receipt", Slices: 2, Held: 1, Position: 5, Head: 11, Lag: 6, UpdatedAt: noon}
+	if decided := f.decidedAbout["projector/receipt"]; decided != "" {
+		receipt.Note, receipt.Paused, receipt.Rewinding = decided, strings.HasPrefix(decided, "pause"), strings.HasPrefix(decided, "rebuild")
 	}
-	return []inspect.Subscription{
-		{Component: "projector/receipt", Slices: 2, Position: 5, Lag: 6, Holder: "0123456789", UpdatedAt: noon},
-		{Component: "projector/receipt", Slice: 1, Slices: 2, Position: 11, UpdatedAt: noon.Add(-time.Hour)},
-	}, 11, f.error(&f.failing)
+	return []inspect.Progress{
+		receipt, {Name: "saga/loyalty", Slices: 1, Position: 11, Head: 11, UpdatedAt: noon.Add(-time.Hour), Failed: "no", Note: "rewind by bob at 12:00"},
+	}, f.error(&f.failing)
+}
+
+func (f *fake) decide(what, component string, decision inspect.Decision) (inspect.Progress, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.decidedAbout == nil {
+		f.decidedAbout = map[string]string{}
+	}
+	f.decidedAbout[component] = what + " by " + decision.By + ": " + decision.Note
+	return inspect.Progress{}, f.error(&f.failing)
+}
+
+func (f *fake) Pause(_ context.Context, component string, decision inspect.Decision) (inspect.Progress, error) {
+	return f.decide("pause", component, decision)
+}
+
+func (f *fake) Resume(_ context.Context, component string, decision inspect.Decision) (inspect.Progress, error) {
+	return f.decide("resume", component, decision)
+}
+
+func (f *fake) Rewind(_ context.Context, rewind inspect.Rewind, decision inspect.Decision) (inspect.Progress, error) {
+	if !rewind.Clear {
+		return inspect.Progress{}, errors.New("nothing is cleared away")
+	}
+	return f.decide("rebuild", rewind.Component, decision)
+}
+
+func (f *fake) Effects(ctx context.Context, correlation string) (effects inspect.Effects, err error) {
+	effects.Trace, err = f.Trace(ctx, correlation)
+	if !f.is(&f.done) {
+		effects.Behind = []string{"projector/receipt"}
+	}
+	return effects, err
 }
 
 func (f *fake) DeadLetters(context.Context, inspect.DeadLetterSelection, ...inspect.DeadLetterState) iter.Seq2[inspect.DeadLetter, error] {
@@ -597,6 +632,12 @@ func TestReadOnly(t *testing.T) {
 		d.press(key)
 		d.until("--read-only:", "is not possible here")
 	}
+	d.press("4")
+	d.until("saga/loyalty")
+	for key, what := range map[string]string{"p": "pausing", "b": "rebuilding"} {
+		d.press(key)
+		d.until("--read-only: " + what + " is not possible here")
+	}
 	if d.model.form != nil || d.model.prompt != nil {
 		t.Error("it asks all the same")
 	}
@@ -762,4 +803,25 @@ func fieldsOfAddItem(t *testing.T) []inspect.Field {
 	}
 	message, _ := schema.Message("shop.AddItem")
 	return inspect.Fields(message)
+}
+
+func TestComponentsArePausedAndRebuilt(t *testing.T) {
+	t.Parallel()
+	d := drive(t, newFake(), 100, 30, func(o *Options) { o.By = "alice" })
+	d.press("4")
+	d.until("projector/receipt  running", "saga/loyalty", "idle")
+	d.press("p")
+	d.writes("no paper")
+	d.press("enter")
+	d.until("projector/receipt is paused", "projector/receipt  paused", "pause by alice: no paper")
+	d.press("p")
+	d.until("projector/receipt goes on", "projector/receipt  running", "resume by alice")
+	d.press("b", "enter")
+	d.until("needs a reason")
+	d.press("b")
+	d.writes("new columns")
+	d.press("enter")
+	d.until("projector/receipt is made anew", "projector/receipt  rewinding", "rebuild by alice: new columns")
+	d.press("down")
+	d.until("its events do not come again: no")
 }
