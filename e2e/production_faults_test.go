@@ -125,6 +125,27 @@ func TestKillMinusNineOfAnyRoleLosesAndDoublesNothing(t *testing.T) {
 	p.settle(load)
 }
 
+// TestARebuildSurvivesItsProcesses has a read model made anew while events come, and
+// kills whoever may be at it.
+func TestARebuildSurvivesItsProcesses(t *testing.T) {
+	p := production(t)
+	load := p.startLoad("rebuilt", writers)
+	load.enough(500)
+	address := fmt.Sprintf("localhost:%d", p.of("gateway")[0].port)
+	for _, flag := range []string{"--detach", "--timeout=2m"} {
+		if _, said, code := cli(t.TempDir(), "projections", "rebuild", "lines", "--yes", flag, "--address", address); code != 0 {
+			t.Fatalf("angz projections rebuild: exit code %d\n%s", code, said)
+		}
+		for _, victim := range append(p.of("projector"), p.of("service")...) {
+			time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond) // the random moment is the test
+			victim.kill()
+			victim.start()
+			load.more(20)
+		}
+	}
+	p.settle(load)
+}
+
 // TestAFrozenProcessIsFencedOff stops one of each role for longer than a lease and
 // lets it go on.
 func TestAFrozenProcessIsFencedOff(t *testing.T) {

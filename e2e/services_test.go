@@ -19,6 +19,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	pb "github.com/angz-dev/angz/proto/angzarrpb"
 	"github.com/angz-dev/angz/runtime/book"
@@ -161,6 +162,14 @@ func (l *lines) Handle(_ context.Context, events *pb.EventBook) (*pb.Projection,
 		l.seen[text] = true
 	}
 	return &pb.Projection{Sequence: book.Last(events)}, nil
+}
+
+// Reset empties the file.
+func (l *lines) Reset(context.Context, *pb.ProjectorReset) (*emptypb.Empty, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.seen)
+	return &emptypb.Empty{}, l.file.Truncate(0)
 }
 
 // large returns a command that needs room.

@@ -59,7 +59,11 @@ func (c *connection) dial(s streams) (*transport.Client, error) {
 		if err != nil {
 			return nil, usageError{err}
 		}
-		address = cmp.Or(runningGateway(loaded.Dir), loaded.GatewayAddress())
+		running, err := runningGateway(loaded.Dir)
+		if err != nil {
+			return nil, err
+		}
+		address = cmp.Or(running, loaded.GatewayAddress())
 		if file := loaded.Transport.TLS.CA; ca == "" && file != "" && !filepath.IsAbs(file) {
 			ca = filepath.Join(loaded.Dir, file)
 		} else if ca == "" {
@@ -81,29 +85,34 @@ func (c *connection) dial(s streams) (*transport.Client, error) {
 	return client, nil
 }
 
-// lookTime is how long the search for a running emulator may take.
-const lookTime = 500 * time.Millisecond
+// lookTime is how long a running emulator may take to say where it answers. It is
+// long because a busy machine must not make a command go to another system.
+const lookTime = 10 * time.Second
 
 // runningGateway returns where the gateway of the project's angz dev answers, which
-// may be elsewhere than its file says; empty when none runs.
-func runningGateway(dir string) string {
+// may be elsewhere than its file says; empty when none runs. One that runs and does
+// not say where is an error: what listens at the usual address may be another system.
+func runningGateway(dir string) (string, error) {
 	client, err := control.Find(dir)
+	if notRunning := (*control.NotRunning)(nil); errors.As(err, &notRunning) {
+		return "", nil
+	}
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("%w; name a system with --address", err)
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
 	status, err := client.Status(ctx)
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("angz dev runs in %s but does not say where its gateway is: %w; name a system with --address", dir, err)
 	}
 	for _, endpoint := range status.Endpoints {
 		if endpoint.Role == "gateway" {
-			return endpoint.Address
+			return endpoint.Address, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // around loads the configuration of the project around the working directory.
