@@ -113,7 +113,7 @@ func (c *comparison) subject(owner protoreflect.FullName) string {
 	return counted(c.options.Stored.events(c.kept[owner]))
 }
 
-// counted is a number of events in words.
+// counted is a number of events, and of the snapshots beside them, in words.
 func counted(n uint64) string {
 	switch n {
 	case 0:
