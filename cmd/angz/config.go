@@ -101,7 +101,7 @@ type mistakeDocument struct {
 
 // checkForPrograms prints what is wrong as a document. The exit code is that of
 // wrong configuration all the same.
-func (c *configured) checkForPrograms(s streams) error {
+func (c *configured) checkForPrograms(s streams, output outputFormat) error {
 	document := checkedDocument{Mistakes: []mistakeDocument{}, Warnings: []string{}}
 	loaded, err := c.load(s)
 	wrong := (*config.Errors)(nil)
@@ -116,7 +116,7 @@ func (c *configured) checkForPrograms(s streams) error {
 	default:
 		return err
 	}
-	if err := writeJSON(s.out, document); err != nil || document.Right {
+	if err := output.write(s.out, document); err != nil || document.Right {
 		return err
 	}
 	return exitCode(exitUsage)
@@ -138,8 +138,8 @@ func newConfigCheckCommand(s streams) *cobra.Command {
 			"  angz config check --output json | jq -r '.mistakes[].message'",
 		Args: between(0),
 		RunE: func(*cobra.Command, []string) error {
-			if output == outputJSON {
-				return c.checkForPrograms(s)
+			if output.forPrograms() {
+				return c.checkForPrograms(s, output)
 			}
 			loaded, err := c.load(s)
 			if err != nil {

@@ -75,8 +75,8 @@ func (d *detachedFlags) run(cmd *cobra.Command, s streams, args []string, dir st
 	if err != nil {
 		return err
 	}
-	if d.output == outputJSON {
-		return writeJSON(s.out, newStatusDocument(now))
+	if d.output.forPrograms() {
+		return d.output.write(s.out, newStatusDocument(now))
 	}
 	return writeStatus(s, now, time.Now())
 }

@@ -86,8 +86,8 @@ func runDoctor(cmd *cobra.Command, s streams, args []string, c configured, outpu
 		return err
 	}
 	document := newDoctorDocument(findings)
-	if output == outputJSON {
-		err = writeJSON(s.out, document)
+	if output.forPrograms() {
+		err = output.write(s.out, document)
 	} else {
 		err = writeFindings(s, document)
 	}

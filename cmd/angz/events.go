@@ -155,8 +155,8 @@ func newEventPrinter(s streams, format outputFormat, named bool) *eventPrinter {
 
 func (p *eventPrinter) print(event inspect.Event) error {
 	p.printed++
-	if p.format == outputJSON {
-		return writeJSON(p, newEventDocument(event))
+	if p.format.forPrograms() {
+		return p.format.write(p, newEventDocument(event))
 	}
 	return p.line(p.Writer, event)
 }

@@ -59,8 +59,8 @@ func runGenerate(ctx context.Context, s streams, dir string, check bool, output 
 	for _, step := range changed {
 		fmt.Fprintf(s.err, "%s %s\n", step.Action, printable(step.File.Path))
 	}
-	if output == outputJSON {
-		if err := writeJSON(s.out, newFilesDocument(place.generate.Dir, changed, check)); err != nil {
+	if output.forPrograms() {
+		if err := output.write(s.out, newFilesDocument(place.generate.Dir, changed, check)); err != nil {
 			return err
 		}
 	}

@@ -107,12 +107,12 @@ type problemDocument struct {
 }
 
 func (o *importOptions) print(s streams, imported dump.Imported) error {
-	if o.output == outputJSON {
+	if o.output.forPrograms() {
 		document := importedDocument{Counts: imported.Counts, Skipped: imported.Skipped, LeftOut: imported.LeftOut, DryRun: o.request.DryRun, Problems: []problemDocument{}}
 		for _, problem := range imported.Problems {
 			document.Problems = append(document.Problems, problemDocument(*problem))
 		}
-		return writeJSON(s.out, document)
+		return o.output.write(s.out, document)
 	}
 	if len(imported.Problems) > 0 && (o.request.DryRun || !o.request.SkipConflicts) {
 		return nil

@@ -146,9 +146,9 @@ func (p *linePrinter) print(line control.LogLine) error {
 }
 
 func (p *linePrinter) write(line control.LogLine) error {
-	if p.format == outputJSON {
+	if p.format.forPrograms() {
 		level := cmp.Or(line.Level, control.LevelInfo)
-		return writeJSON(p, lineDocument{timeText(line.Time), line.Name, level.String(), line.Text, strings.ToValidUTF8(line.Raw, "\uFFFD")})
+		return p.format.write(p, lineDocument{timeText(line.Time), line.Name, level.String(), line.Text, strings.ToValidUTF8(line.Raw, "\uFFFD")})
 	}
 	at := "-"
 	if !line.Time.IsZero() {

@@ -54,8 +54,8 @@ func runMigrate(ctx context.Context, s streams, file string, options node.Migrat
 	if err != nil {
 		return err
 	}
-	if output == outputJSON {
-		return writeJSON(s.out, newMigrationDocument(loaded.Storage.Type, options, migration))
+	if output.forPrograms() {
+		return output.write(s.out, newMigrationDocument(loaded.Storage.Type, options, migration))
 	}
 	return printMigration(s.out, loaded.Storage.Type, options, migration)
 }

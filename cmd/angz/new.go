@@ -247,7 +247,7 @@ func (o *newOptions) write(dir, file string, plan *scaffold.Plan) error {
 			fmt.Fprintf(o.s.err, "%s %s\n", step.Action, printable(fromHere(filepath.Join(dir, filepath.FromSlash(step.File.Path)))))
 		}
 	}
-	if o.output == outputJSON {
+	if o.output.forPrograms() {
 		return o.tell(dir, steps)
 	}
 	return nil
@@ -255,8 +255,8 @@ func (o *newOptions) write(dir, file string, plan *scaffold.Plan) error {
 
 // tell prints what becomes of the files, as a tree for people.
 func (o *newOptions) tell(dir string, steps []scaffold.Step) error {
-	if o.output == outputJSON {
-		return writeJSON(o.s.out, newFilesDocument(dir, steps, o.dryRun))
+	if o.output.forPrograms() {
+		return o.output.write(o.s.out, newFilesDocument(dir, steps, o.dryRun))
 	}
 	steps = slices.DeleteFunc(steps, func(s scaffold.Step) bool { return s.Action == scaffold.Same })
 	_, err := fmt.Fprint(o.s.out, scaffold.Tree(printable(filepath.Base(absolute(dir))), steps))

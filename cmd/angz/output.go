@@ -21,22 +21,35 @@ type outputFormat string
 const (
 	outputText outputFormat = "text"
 	outputJSON outputFormat = "json"
+	outputYAML outputFormat = "yaml"
 )
 
 // register adds --output to a command that prints data.
 func (o *outputFormat) register(cmd *cobra.Command) {
 	*o = outputText
-	cmd.Flags().VarP(o, "output", "o", "how to print: text, or json for other programs")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().VarP(o, "output", "o", "how to print: text, or json or yaml for other programs")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // Set implements pflag.Value.
 func (o *outputFormat) Set(text string) error {
-	if text != string(outputText) && text != string(outputJSON) {
-		return fmt.Errorf("found %q, expected text or json", text)
+	switch format := outputFormat(text); format {
+	case outputText, outputJSON, outputYAML:
+		*o = format
+		return nil
 	}
-	*o = outputFormat(text)
-	return nil
+	return fmt.Errorf("found %q, expected text, json or yaml", text)
+}
+
+// forPrograms reports whether documents are to be printed instead of text.
+func (o outputFormat) forPrograms() bool { return o != outputText }
+
+// write prints one document: on one line, or as a document of YAML.
+func (o outputFormat) write(out io.Writer, document any) error {
+	if o == outputYAML {
+		return writeYAML(out, document)
+	}
+	return writeJSON(out, document)
 }
 
 // String implements pflag.Value.

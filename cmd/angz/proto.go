@@ -276,7 +276,11 @@ func (r protoReport) print(s streams, output outputFormat) error {
 	if r.Findings == nil {
 		r.Findings = []protocheck.Finding{}
 	}
-	if output == outputJSON {
+	if output == outputYAML {
+		if err := writeYAML(s.out, r); err != nil {
+			return err
+		}
+	} else if output == outputJSON {
 		encoder := json.NewEncoder(s.out)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")

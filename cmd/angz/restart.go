@@ -82,8 +82,8 @@ func (o *restarted) print(s streams, now control.Status, names []string, took ti
 		if service.Elsewhere || len(names) > 0 && !slices.Contains(names, service.Name) {
 			continue
 		}
-		if o.output == outputJSON {
-			if err := writeJSON(s.out, newServiceDocument(service)); err != nil {
+		if o.output.forPrograms() {
+			if err := o.output.write(s.out, newServiceDocument(service)); err != nil {
 				return err
 			}
 			continue
@@ -92,7 +92,7 @@ func (o *restarted) print(s streams, now control.Status, names []string, took ti
 			return err
 		}
 	}
-	if o.output != outputJSON {
+	if !o.output.forPrograms() {
 		fmt.Fprintf(s.err, "after %s\n", took.Round(time.Millisecond))
 	}
 	return nil

@@ -100,8 +100,8 @@ func (o *sendOptions) send(ctx context.Context, s streams, system *asking, reque
 	if o.wait && sent.CorrelationID != "" {
 		return o.settle(ctx, s, system, sent)
 	}
-	if o.output == outputJSON {
-		return writeJSON(s.out, sentDocument(sent))
+	if o.output.forPrograms() {
+		return o.output.write(s.out, sentDocument(sent))
 	}
 	return writeSent(s.out, newPainter(s.out, s.environ), sent)
 }

@@ -15,7 +15,7 @@ import (
 
 // settle shows what a command leads to until all of it is done.
 func (o *sendOptions) settle(ctx context.Context, s streams, system *asking, sent inspect.Sent) error {
-	text := o.output != outputJSON
+	text := !o.output.forPrograms()
 	if text {
 		if err := writeSent(s.out, newPainter(s.out, s.environ), sent); err != nil {
 			return err
@@ -43,7 +43,7 @@ func (o *sendOptions) settle(ctx context.Context, s streams, system *asking, sen
 		return system.explain(failed)
 	}
 	if !text {
-		if err := writeJSON(s.out, settledDocument(sent, last, !unsettled && last.Settled())); err != nil {
+		if err := o.output.write(s.out, settledDocument(sent, last, !unsettled && last.Settled())); err != nil {
 			return err
 		}
 	} else if last.Settled() && len(last.Letters) == 0 && !unsettled {

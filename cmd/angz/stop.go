@@ -128,8 +128,8 @@ type stoppedDocument struct {
 }
 
 func (o *stopped) print(s streams, record control.Record) error {
-	if o.output == outputJSON {
-		return writeJSON(s.out, stoppedDocument{record.Project, record.Dir, record.PID, true})
+	if o.output.forPrograms() {
+		return o.output.write(s.out, stoppedDocument{record.Project, record.Dir, record.PID, true})
 	}
 	_, err := fmt.Fprintf(s.out, "stopped %s, process %d\n", printable(record.Project), record.PID)
 	return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -33,8 +32,8 @@ func newVersionCommand(s streams) *cobra.Command {
 		Args:    between(0),
 		RunE: func(*cobra.Command, []string) error {
 			b := thisBuild()
-			if output == outputJSON {
-				return json.NewEncoder(s.out).Encode(b)
+			if output.forPrograms() {
+				return output.write(s.out, b)
 			}
 			_, err := fmt.Fprintln(s.out, b)
 			return err
