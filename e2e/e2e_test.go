@@ -193,7 +193,7 @@ func (d *dev) stop() {
 		if d.err != nil {
 			d.t.Errorf("after SIGTERM angz dev ended with %v:\n%s", d.err, d.output)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		_ = d.process.Process.Kill()
 		<-d.done
 		d.t.Errorf("angz dev did not stop:\n%s", d.output)
@@ -214,7 +214,7 @@ func (d *dev) kill() {
 // checkNothingLeft waits a moment for the processes of this dev to be gone.
 func (d *dev) checkNothingLeft() {
 	d.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		left := marked(d.mark)
 		if len(left) == 0 {

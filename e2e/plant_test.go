@@ -181,7 +181,7 @@ func (p *plant) end() {
 			p.t.Logf("%s said:\n%s", process.name, tail(process.output.String()))
 		}
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for left := marked(p.mark); len(left) > 0; left = marked(p.mark) {
 		if time.Now().After(deadline) {
 			p.t.Errorf("processes are left behind: %v", left)

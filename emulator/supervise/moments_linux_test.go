@@ -39,10 +39,10 @@ func left(t *testing.T, variable, dir string) (things []string) {
 	return things
 }
 
-// awaitCondition fails the test unless something becomes true within two seconds.
+// awaitCondition fails the test unless something becomes true within a minute.
 func awaitCondition(t *testing.T, met func() bool, complain func() string) {
 	t.Helper()
-	late := time.After(2 * time.Second)
+	late := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !met() {

@@ -58,7 +58,7 @@ func startWith(t testing.TB, options node.Options, set map[string]string, edit f
 	}))
 	select {
 	case <-opened.Ready():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the node did not become ready")
 	}
 	return opened

