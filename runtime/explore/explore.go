@@ -58,7 +58,8 @@ type Options struct {
 // Server serves Explorer. It is safe for concurrent use.
 type Server struct {
 	pb.UnimplementedExplorerServer
-	options Options
+	options     Options
+	sagaTargets targets
 }
 
 // New returns a server over a store.

@@ -3,6 +3,7 @@ package explore
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -32,12 +33,30 @@ func (s *Server) GetTopology(ctx context.Context, _ *emptypb.Empty) (*pb.Topolog
 	return topology, nil
 }
 
-// targets returns the domains of the aggregates that sagas have lately changed.
+// targets are the domains of the aggregates that sagas have changed, as far as the
+// log has been looked at.
+type targets struct {
+	mu      sync.Mutex
+	upTo    uint64 // position in the log
+	domains map[string][]string
+}
+
+// targets looks at what has been stored since it looked last, at first at the newest
+// events only, and returns the domains of the aggregates that each saga has changed.
 func (s *Server) targets(ctx context.Context) (map[string][]string, error) {
+	isSaga := func(c *pb.Component) bool { return c.Kind == pb.ComponentKind_COMPONENT_KIND_SAGA }
+	if !slices.ContainsFunc(s.options.Components, isSaga) {
+		return nil, nil
+	}
+	known := &s.sagaTargets
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if known.domains == nil {
+		known.domains = map[string][]string{}
+	}
 	head := s.options.Store.Head()
-	targets := map[string][]string{}
-	for position := head - min(head, seen); position < head; {
-		events, err := s.options.Store.ReadLog(ctx, position, tailPage)
+	for known.upTo = max(known.upTo, head-min(head, seen)); known.upTo < head; {
+		events, err := s.options.Store.ReadLog(ctx, known.upTo, tailPage)
 		if err != nil {
 			return nil, err
 		}
@@ -45,14 +64,15 @@ func (s *Server) targets(ctx context.Context) (map[string][]string, error) {
 			break
 		}
 		for i := range events {
-			position = events[i].Position
-			if by := cause(events[i].Causation).GetBy(); by != "" && !slices.Contains(targets[by], events[i].Key.Domain) {
-				targets[by] = append(targets[by], events[i].Key.Domain)
+			known.upTo = events[i].Position
+			if by := cause(events[i].Causation).GetBy(); by != "" && !slices.Contains(known.domains[by], events[i].Key.Domain) {
+				known.domains[by] = append(known.domains[by], events[i].Key.Domain)
 			}
 		}
 	}
-	for _, domains := range targets {
-		slices.Sort(domains)
+	found := map[string][]string{}
+	for by, domains := range known.domains {
+		found[by] = slices.Sorted(slices.Values(domains))
 	}
-	return targets, nil
+	return found, nil
 }
