@@ -82,4 +82,3 @@ func surveyed(b *testing.B, uri string, aggregates int) eventstore.Store {
 	}
 	return s
 }
-
