@@ -117,6 +117,7 @@ var severalHandles = map[string]func(*testing.T, Driver){
 		if err := callers.Wait(); err != nil {
 			t.Fatal(err)
 		}
+		reach(t, a, 3*writers*commands)
 		want := counted(got(wholeLog(t.Context(), a, 500))(t))
 		same(t, "Domains", want, got(a.Domains(t.Context()))(t))
 		same(t, "Domains", want, got(b.Domains(t.Context()))(t))
