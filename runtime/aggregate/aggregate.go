@@ -74,7 +74,8 @@ type Coordinator struct {
 	domains map[string]Domain
 	states  *states
 	queues  *queues
-	others  atomic.Bool // others append too, whatever Options.Shared says
+	ahead   eventstore.Ahead // the store, if it takes appends in order
+	others  atomic.Bool      // others append too, whatever Options.Shared says
 }
 
 // New returns a coordinator for the given domains.
@@ -97,6 +98,7 @@ func New(options Options) *Coordinator {
 		states:  newStates(options.Store, options.CacheBytes, options.ReadSnapshots, options.Metrics),
 		queues:  newQueues(options.Waiting),
 	}
+	c.ahead, _ = options.Store.(eventstore.Ahead)
 	for _, domain := range options.Domains {
 		if domain.Timeout == 0 {
 			domain.Timeout = 30 * time.Second

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -20,14 +21,50 @@ import (
 	"github.com/angz-dev/angz/runtime/transport"
 )
 
+// errUnfounded says that a command was decided on events of the commands before
+// it, and that these were not stored in the end.
+var errUnfounded = errors.New("the events that the command was decided on were not stored")
+
 // decide gets a command decided and its events stored, and returns them; nil
-// when there are none. One aggregate's commands pass here one after the other.
+// when there are none. One aggregate's commands are decided one after the other.
 func (c *Coordinator) decide(ctx context.Context, r *request) (*pb.EventBook, error) {
-	leave, err := c.queues.enter(ctx, r.key)
+	place, err := c.queues.enter(ctx, r.key)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer place.leave()
+	delays := backoff.ExponentialBackOff{InitialInterval: time.Millisecond, MaxInterval: 100 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5}
+	for {
+		events, err := c.inTurn(ctx, r, place)
+		var conflict *eventstore.Conflict
+		switch {
+		case errors.Is(err, errUnfounded):
+		case errors.As(err, &conflict) && r.command.AutoResequence:
+			c.options.Metrics.Conflict(r.key.Domain)
+			if pause(ctx, delays.NextBackOff()) != nil {
+				return nil, err
+			}
+		default:
+			return events, err
+		}
+		if err := place.take(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// inTurn decides a command whose turn it is. It may have passed the turn on when
+// it returns.
+func (c *Coordinator) inTurn(ctx context.Context, r *request, p *place) (*pb.EventBook, error) {
+	before := p.before()
+	if before != nil && (before.doomed || c.shared() || p.deciding(r.id)) {
+		// Where others write too, a number that fits says nothing about what is
+		// before it. And a repetition is answered with what the first one stored.
+		if err := before.wait(ctx); err != nil {
+			return nil, err
+		}
+		before = nil
+	}
 	if r.repeatable {
 		stored, err := c.options.Store.ByCommand(ctx, r.id)
 		if err != nil {
@@ -38,55 +75,85 @@ func (c *Coordinator) decide(ctx context.Context, r *request) (*pb.EventBook, er
 			return eventstore.Book(stored), nil
 		}
 	}
+	if before != nil {
+		c.options.Metrics.Cache(true)
+		return c.attempt(ctx, r, p, basis{before.state, before})
+	}
 	current, err := c.states.get(ctx, r.key)
 	if err != nil {
 		return nil, err
 	}
-	delays := backoff.ExponentialBackOff{InitialInterval: time.Millisecond, MaxInterval: 100 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5}
-	for {
-		events, err := c.attempt(ctx, r, current)
-		var conflict *eventstore.Conflict
-		if !errors.As(err, &conflict) || !r.command.AutoResequence {
-			return events, err
-		}
-		c.options.Metrics.Conflict(r.key.Domain)
-		if pause(ctx, delays.NextBackOff()) != nil {
-			return nil, err
-		}
-		if current, err = c.states.read(ctx, r.key); err != nil {
-			return nil, err
-		}
-	}
+	return c.attempt(ctx, r, p, basis{current, nil})
 }
 
-// attempt has one decision made on the given state and stores it.
-func (c *Coordinator) attempt(ctx context.Context, r *request, current *state) (*pb.EventBook, error) {
-	current, err := c.checkSequence(ctx, r, current)
+// basis is what a command is decided on: an aggregate's state, and the decision
+// that has made it if that is not settled yet.
+type basis struct {
+	*state
+	before *decision
+}
+
+// attempt has one decision made and stores it.
+func (c *Coordinator) attempt(ctx context.Context, r *request, p *place, on basis) (*pb.EventBook, error) {
+	on, err := c.checkSequence(ctx, r, on)
 	if err != nil {
+		return nil, on.founded(ctx, p, err)
+	}
+	answer, on, err := c.ask(ctx, r, on)
+	if err != nil {
+		return nil, on.founded(ctx, p, err)
+	}
+	if len(answer.GetPages()) > 0 {
+		return c.store(ctx, r, p, on, answer)
+	}
+	if answer.GetSnapshotState() == nil {
+		return nil, on.founded(ctx, p, nil)
+	}
+	if err := on.wait(ctx); err != nil {
 		return nil, err
 	}
-	answer, current, err := c.ask(ctx, r, current)
-	if err != nil {
-		return nil, err
+	return nil, c.keepSnapshot(ctx, r.key, on.state, answer.GetSnapshotState())
+}
+
+// founded lets an answer that appends nothing go when the events that it rests on
+// are stored. Until then the next command has its turn: nothing changes for it.
+func (on basis) founded(ctx context.Context, p *place, answer error) error {
+	if on.before == nil {
+		return answer
 	}
-	if len(answer.GetPages()) == 0 {
-		return nil, c.keepSnapshot(ctx, r.key, current, answer.GetSnapshotState())
+	p.pass()
+	if err := on.wait(ctx); err != nil {
+		return err
 	}
-	return c.store(ctx, r, current, answer)
+	return answer
+}
+
+// wait waits until the state is the store's. errUnfounded when it never will be.
+func (on basis) wait(ctx context.Context) error {
+	if on.before == nil {
+		return nil
+	}
+	if err := on.before.wait(ctx); err != nil {
+		return err
+	}
+	if !on.before.stored {
+		return errUnfounded
+	}
+	return nil
 }
 
 // checkSequence refuses a command that was made on another state than the
 // aggregate's, which it returns.
-func (c *Coordinator) checkSequence(ctx context.Context, r *request, current *state) (*state, error) {
+func (c *Coordinator) checkSequence(ctx context.Context, r *request, on basis) (basis, error) {
 	expects := r.command.Pages[0].Sequence
-	if r.command.AutoResequence || expects == current.next {
-		return current, nil
+	if r.command.AutoResequence || expects == on.next {
+		return on, nil
 	}
-	current, err := c.confirm(ctx, r.key, current)
-	if err == nil && expects != current.next {
-		err = rpcerr.Mismatch(r.key, expects, current.next)
+	on, err := c.confirm(ctx, r.key, on)
+	if err == nil && expects != on.next {
+		err = rpcerr.Mismatch(r.key, expects, on.next)
 	}
-	return current, err
+	return on, err
 }
 
 // pause waits before another attempt.
@@ -101,41 +168,42 @@ func pause(ctx context.Context, delay time.Duration) error {
 	}
 }
 
-// ask has the user's service decide and returns its answer and the state it was
-// made on. When other processes write too, an answer that appends nothing is
-// asked for again if the state turns out to be old, because no append would
-// notice.
-func (c *Coordinator) ask(ctx context.Context, r *request, current *state) (*pb.EventBook, *state, error) {
+// ask has the user's service decide and returns its answer and what it was made
+// on. When other processes write too, an answer that appends nothing is asked for
+// again if the state turns out to be old, because no append would notice.
+func (c *Coordinator) ask(ctx context.Context, r *request, on basis) (*pb.EventBook, basis, error) {
 	for {
-		answer, err := c.call(ctx, r, current)
+		answer, err := c.call(ctx, r, on.state)
 		if len(answer.GetPages()) > 0 || !c.shared() {
-			return answer, current, err
+			return answer, on, err
 		}
-		confirmed, readErr := c.confirm(ctx, r.key, current)
+		confirmed, readErr := c.confirm(ctx, r.key, on)
 		if readErr != nil {
-			return nil, current, readErr
+			return nil, on, readErr
 		}
-		if confirmed == current {
-			return answer, current, err
+		if confirmed == on {
+			return answer, on, err
 		}
 		if confirmed, err = c.checkSequence(ctx, r, confirmed); err != nil {
-			return nil, current, err
+			return nil, on, err
 		}
-		current = confirmed
+		on = confirmed
 	}
 }
 
 // confirm returns the given state if it is still that of the store, which it
-// always is when nobody else writes, else the newer one.
-func (c *Coordinator) confirm(ctx context.Context, key book.Key, current *state) (*state, error) {
-	if !c.shared() {
-		return current, nil
+// always is when nobody else writes, else the newer one. A state that is not in
+// the store yet is confirmed by its decision.
+func (c *Coordinator) confirm(ctx context.Context, key book.Key, on basis) (basis, error) {
+	if on.before != nil || !c.shared() {
+		return on, nil
 	}
 	info, err := c.options.Store.Aggregate(ctx, key)
-	if err != nil || info.Next == current.next {
-		return current, err
+	if err != nil || info.Next == on.next {
+		return on, err
 	}
-	return c.states.read(ctx, key)
+	current, err := c.states.read(ctx, key)
+	return basis{current, nil}, err
 }
 
 // repeats is how often a service is asked again when it dies under the question.
@@ -167,16 +235,16 @@ func (c *Coordinator) call(ctx context.Context, r *request, current *state) (*pb
 }
 
 // store appends the answer's events and makes the state that follows the
-// cached one.
-func (c *Coordinator) store(ctx context.Context, r *request, current *state, answer *pb.EventBook) (*pb.EventBook, error) {
-	now := time.Now()
-	pages := number(answer.Pages, current.next, now)
+// cached one. When the store takes appends in order, the next command has its
+// turn while these are on their way to the disk.
+func (c *Coordinator) store(ctx context.Context, r *request, p *place, on basis, answer *pb.EventBook) (*pb.EventBook, error) {
+	pages := number(answer.Pages, on.next, time.Now())
 	request := eventstore.Append{
-		CommandID: r.id, Repeatable: r.repeatable, Key: r.key, Name: r.command.Cover.AggregateId, Next: current.next,
+		CommandID: r.id, Repeatable: r.repeatable, Key: r.key, Name: r.command.Cover.AggregateId, Next: on.next,
 		Events: newEvents(pages), CorrelationID: r.command.CorrelationId, Causation: causation(r.command),
 		Trace: observe.TraceParent(ctx),
 	}
-	after := current.with(pages)
+	after := on.with(pages)
 	if after.name == "" {
 		after.name = request.Name
 	}
@@ -187,24 +255,61 @@ func (c *Coordinator) store(ctx context.Context, r *request, current *state, ans
 		}
 	}
 	appending, done := observe.Step(ctx, "append")
-	appended, err := c.options.Store.Append(appending, request)
+	appended, err := c.append(appending, p, on.before, after, request)
 	done(err)
 	if err != nil {
-		// What is stored now is not known here: a batch may have failed half
-		// way, or another process may have been first.
-		c.states.forget(r.key)
 		return nil, err
 	}
 	if appended.Duplicate {
-		c.states.forget(r.key)
 		r.duplicate = true
 		return eventstore.Book(appended.Events), nil
 	}
-	c.states.put(r.key, after)
 	return &pb.EventBook{
 		Cover: r.key.Cover(after.name), Pages: pages, CorrelationId: r.command.CorrelationId, Position: appended.Last,
 		TraceContext: request.Trace,
 	}, nil
+}
+
+// append stores a decision and returns when it is settled.
+func (c *Coordinator) append(ctx context.Context, p *place, before *decision, after *state, request eventstore.Append) (eventstore.Appended, error) {
+	if c.ahead == nil || before == nil && c.shared() {
+		appended, err := c.options.Store.Append(ctx, request)
+		c.settle(request.Key, after, appended, err)
+		return appended, err
+	}
+	var follows uuid.UUID
+	if before != nil {
+		follows = before.command
+	}
+	outcome, err := c.ahead.AppendAhead(ctx, request, follows)
+	if err != nil {
+		return eventstore.Appended{}, err
+	}
+	d := &decision{command: request.CommandID, state: after, settled: make(chan struct{})}
+	p.decided(d)
+	p.pass()
+	appended, err := outcome()
+	if before != nil {
+		<-before.settled // so that the newest state is the last one in the cache
+	}
+	d.stored = c.settle(request.Key, after, appended, err)
+	close(d.settled)
+	if _, conflict := errors.AsType[*eventstore.Conflict](err); conflict && before != nil && !before.stored {
+		return appended, errUnfounded
+	}
+	return appended, err
+}
+
+// settle keeps the state that an append has made, and reports whether it has.
+func (c *Coordinator) settle(key book.Key, after *state, appended eventstore.Appended, err error) (stored bool) {
+	if err != nil || appended.Duplicate {
+		// What is stored now is not known here: a batch may have failed half
+		// way, or another process may have been first.
+		c.states.forget(key)
+		return false
+	}
+	c.states.put(key, after)
+	return true
 }
 
 // keepSnapshot keeps the state that a service returned without new events.

@@ -50,6 +50,18 @@ type Writer interface {
 	SaveSnapshot(ctx context.Context, snapshot Snapshot) error
 }
 
+// Ahead is what a store offers beside Writer when it takes appends in the order
+// in which they are handed over: the next command of an aggregate can then be
+// decided while the events of the one before are on their way to the disk.
+type Ahead interface {
+	// AppendAhead hands an append over and returns a function that waits for its
+	// outcome, which is that of Append. Unless follows is zero, it is a *Conflict
+	// also when the aggregate's newest event is not of that command: a number
+	// that fits by chance does not make up for events that were never stored.
+	// The context counts only until the append is accepted.
+	AppendAhead(ctx context.Context, request Append, follows uuid.UUID) (outcome func() (Appended, error), err error)
+}
+
 // Bulk stores much at once of what was decided elsewhere.
 type Bulk interface {
 	// AppendAll stores the outcomes of several commands and returns when they are

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
 )
@@ -29,22 +31,37 @@ const (
 
 // Append stores the events of one command; see eventstore.Writer.
 func (s *Store) Append(ctx context.Context, request eventstore.Append) (eventstore.Appended, error) {
+	outcome, err := s.AppendAhead(ctx, request, uuid.Nil)
+	if err != nil {
+		return eventstore.Appended{}, err
+	}
+	return outcome()
+}
+
+// AppendAhead hands an append over; see eventstore.Ahead.
+func (s *Store) AppendAhead(ctx context.Context, request eventstore.Append, follows uuid.UUID) (func() (eventstore.Appended, error), error) {
 	if err := request.Check(); err != nil {
-		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", request.Key, err)
+		return nil, fmt.Errorf("append to %s: %w", request.Key, err)
 	}
 	var answer eventstore.Appended
-	err := s.writer.submit(ctx, request.Bytes(), func(ctx context.Context, t *transaction) (err error) {
-		answer, err = t.append(ctx, &request)
+	wait, err := s.writer.hand(ctx, request.Bytes(), func(ctx context.Context, t *transaction) (err error) {
+		answer, err = t.append(ctx, &request, follows)
 		return err
 	})
-	var conflict *eventstore.Conflict
-	if errors.As(err, &conflict) {
-		return eventstore.Appended{}, conflict
-	}
 	if err != nil {
-		return eventstore.Appended{}, fmt.Errorf("append to %s: %w", request.Key, err)
+		return nil, fmt.Errorf("append to %s: %w", request.Key, err)
 	}
-	return answer, nil
+	return func() (eventstore.Appended, error) {
+		err := wait()
+		var conflict *eventstore.Conflict
+		if errors.As(err, &conflict) {
+			return eventstore.Appended{}, conflict
+		}
+		if err != nil {
+			return eventstore.Appended{}, fmt.Errorf("append to %s: %w", request.Key, err)
+		}
+		return answer, nil
+	}, nil
 }
 
 // SaveSnapshot keeps a snapshot; see eventstore.Writer.
@@ -66,7 +83,7 @@ func (s *Store) SaveSnapshot(ctx context.Context, snapshot eventstore.Snapshot) 
 }
 
 // append decides what becomes of a request and, if all is well, stores it.
-func (t *transaction) append(ctx context.Context, request *eventstore.Append) (eventstore.Appended, error) {
+func (t *transaction) append(ctx context.Context, request *eventstore.Append, follows uuid.UUID) (eventstore.Appended, error) {
 	stream, err := t.streamFor(ctx, request)
 	if err != nil {
 		return eventstore.Appended{}, err
@@ -80,7 +97,7 @@ func (t *transaction) append(ctx context.Context, request *eventstore.Append) (e
 			return repeated(request, stream, stored)
 		}
 	}
-	if request.Next != stream.next {
+	if request.Next != stream.next || follows != uuid.Nil && follows != stream.last {
 		return eventstore.Appended{}, &eventstore.Conflict{Key: request.Key, Want: request.Next, Next: stream.next}
 	}
 	if err := t.settle(ctx, request, stream); err != nil {
@@ -91,7 +108,7 @@ func (t *transaction) append(ctx context.Context, request *eventstore.Append) (e
 			return eventstore.Appended{}, err
 		}
 	}
-	stream.next += uint32(len(request.Events))
+	stream.next, stream.last = stream.next+uint32(len(request.Events)), request.CommandID
 	if request.Snapshot != nil {
 		if err := t.snapshot(ctx, stream, request.Snapshot); err != nil {
 			return eventstore.Appended{}, err

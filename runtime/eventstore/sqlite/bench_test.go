@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/angz-dev/angz/runtime/book"
 	"github.com/angz-dev/angz/runtime/eventstore"
 )
@@ -160,7 +162,7 @@ func fill(b *testing.B, s *Store, streams int) {
 		err := s.writer.submit(b.Context(), 0, func(ctx context.Context, t *transaction) error {
 			for i := start; i < min(start+10_000, streams); i++ {
 				request := command(numberedKey(i), 0, "x")
-				if _, err := t.append(ctx, &request); err != nil {
+				if _, err := t.append(ctx, &request, uuid.Nil); err != nil {
 					return err
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/angz-dev/angz/runtime/eventstore"
 )
 
@@ -27,7 +29,7 @@ func (s *Store) AppendAll(ctx context.Context, requests []eventstore.Append) []e
 				continue
 			}
 			// A second round after a rollback decides everything anew.
-			results[i].Appended, results[i].Err = t.append(ctx, &requests[i])
+			results[i].Appended, results[i].Err = t.append(ctx, &requests[i], uuid.Nil)
 			if errors.Is(results[i].Err, eventstore.ErrUnavailable) {
 				return results[i].Err
 			}

@@ -59,7 +59,7 @@ func batch(commands ...eventstore.Append) (requests []*request, outcomes []event
 	outcomes = make([]eventstore.Appended, len(commands))
 	for i, c := range commands {
 		requests = append(requests, &request{bytes: c.Bytes(), apply: func(ctx context.Context, t *transaction) (err error) {
-			outcomes[i], err = t.append(ctx, &c)
+			outcomes[i], err = t.append(ctx, &c, uuid.Nil)
 			return err
 		}})
 	}

@@ -1,6 +1,10 @@
 package sqlite
 
-import "github.com/angz-dev/angz/runtime/book"
+import (
+	"github.com/google/uuid"
+
+	"github.com/angz-dev/angz/runtime/book"
+)
 
 // knownStreams is how many aggregates the writer remembers at least; it
 // remembers up to twice as many.
@@ -11,6 +15,7 @@ type stream struct {
 	id   int64  // 0 for one without events
 	next uint32 // number of its next event
 	name string
+	last uuid.UUID // command of its newest event, zero when nobody has looked
 }
 
 // known remembers the aggregates used last, so that an append to one of them

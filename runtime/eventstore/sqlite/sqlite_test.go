@@ -20,21 +20,21 @@ func pass(_ *testing.T, store eventstore.Store, length time.Duration) {
 
 func TestFileHoldsToContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, storetest.Driver{Durable: true, Pass: pass, New: func(t *testing.T) storetest.Open {
+	storetest.Run(t, storetest.Driver{Ahead: true, Durable: true, Pass: pass, New: func(t *testing.T) storetest.Open {
 		return at(t, sqlite.Options{Path: filepath.Join(t.TempDir(), "store.db"), CorrelationIndex: true})
 	}})
 }
 
 func TestFileWithoutCorrelationIndexHoldsToContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, storetest.Driver{Durable: true, Pass: pass, New: func(t *testing.T) storetest.Open {
+	storetest.Run(t, storetest.Driver{Ahead: true, Durable: true, Pass: pass, New: func(t *testing.T) storetest.Open {
 		return at(t, sqlite.Options{Path: filepath.Join(t.TempDir(), "store.db")})
 	}})
 }
 
 func TestMemoryHoldsToContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, storetest.Driver{Pass: pass, New: func(t *testing.T) storetest.Open {
+	storetest.Run(t, storetest.Driver{Ahead: true, Pass: pass, New: func(t *testing.T) storetest.Open {
 		return at(t, sqlite.Options{CorrelationIndex: true})
 	}})
 }

@@ -63,15 +63,27 @@ func newWriter(conns *pool) *writer {
 // submit queues a change and waits until it is durable. The context counts only
 // until the change has been accepted.
 func (w *writer) submit(ctx context.Context, bytes int, apply func(context.Context, *transaction) error) error {
-	if err := ctx.Err(); err != nil {
+	wait, err := w.hand(ctx, bytes, apply)
+	if err != nil {
 		return err
+	}
+	return wait()
+}
+
+// hand queues a change and returns what waits until it is durable. Changes are
+// made in the order in which they are queued.
+func (w *writer) hand(ctx context.Context, bytes int, apply func(context.Context, *transaction) error) (wait func() error, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	r := &request{bytes: bytes, apply: apply, done: make(chan struct{})}
 	if err := w.enqueue(r); err != nil {
-		return err
+		return nil, err
 	}
-	<-r.done
-	return r.answer
+	return func() error {
+		<-r.done
+		return r.answer
+	}, nil
 }
 
 func (w *writer) enqueue(r *request) error {

@@ -30,6 +30,8 @@ type Driver struct {
 	// the suite then opens it again while it is open. Leases outlive a Close. In
 	// one that is not shared they end with it, since nobody else can have one.
 	Shared bool
+	// Ahead says that its stores are eventstore.Ahead.
+	Ahead bool
 	// Pass lets the clock go on by which the store measures leases. Without it the
 	// suite waits that long for some leases, which are short then.
 	Pass func(t *testing.T, store eventstore.Store, length time.Duration)
@@ -67,6 +69,15 @@ func Run(t *testing.T, driver Driver) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				check(t, open(t, driver))
+			})
+		}
+	}
+	if driver.Ahead {
+		for name, check := range ahead {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				store := open(t, driver)
+				check(t, store, store.(eventstore.Ahead))
 			})
 		}
 	}
