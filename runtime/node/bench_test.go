@@ -166,13 +166,16 @@ func root(n uint64) string {
 	return uuid.UUID(book.DerivedID("bench", strconv.FormatUint(n, 10))).String()
 }
 
-// keepEvery makes the service keep a snapshot often enough that histories stay
-// short, as a service does that is meant to run for long.
-func keepEvery(n, every uint64) string {
-	if n%every == 0 {
-		return "bench.Keep"
+// spread returns the n-th command for so many aggregates. A stride that is prime
+// to their number spreads the commands. Every fourth command of each aggregate has
+// a snapshot kept, as a service does that is meant to run for long; so has every
+// fourth of all, however many aggregates there are.
+func spread(n, aggregates uint64) *pb.CommandBook {
+	name := "bench.Do"
+	if (n+n/aggregates)%4 == 0 {
+		name = "bench.Keep"
 	}
-	return "bench.Do"
+	return runtimetest.AnyNumber(runtimetest.Command("bench", root(n*7919%aggregates), 0, name))
 }
 
 func BenchmarkCommand(b *testing.B) {
@@ -180,10 +183,7 @@ func BenchmarkCommand(b *testing.B) {
 		b.Run(fmt.Sprintf("aggregates=%d", aggregates), func(b *testing.B) {
 			w := newWorld(b)
 			w.fill(b, aggregates)
-			w.run(b, func(n uint64) *pb.CommandBook {
-				// A stride that is prime to the number spreads the commands.
-				return runtimetest.AnyNumber(runtimetest.Command("bench", root(n*7919%aggregates), 0, keepEvery(n/aggregates, 4)))
-			})
+			w.run(b, func(n uint64) *pb.CommandBook { return spread(n, aggregates) })
 		})
 	}
 }
@@ -197,9 +197,7 @@ func BenchmarkCommandPostgres(b *testing.B) {
 	w.server = server
 	const aggregates = 1000
 	w.fill(b, aggregates)
-	w.run(b, func(n uint64) *pb.CommandBook {
-		return runtimetest.AnyNumber(runtimetest.Command("bench", root(n*7919%aggregates), 0, keepEvery(n/aggregates, 4)))
-	})
+	w.run(b, func(n uint64) *pb.CommandBook { return spread(n, aggregates) })
 }
 
 // fill stores one event for each aggregate.
@@ -248,7 +246,11 @@ func BenchmarkHistory(b *testing.B) {
 			}
 			b.ResetTimer()
 			for n := range b.N {
-				if _, err := w.client.Handle(context.Background(), runtimetest.AnyNumber(runtimetest.Command("bench", root(1), 0, keepEvery(uint64(n), 10)))); err != nil {
+				name := "bench.Do"
+				if n%10 == 0 {
+					name = "bench.Keep"
+				}
+				if _, err := w.client.Handle(context.Background(), runtimetest.AnyNumber(runtimetest.Command("bench", root(1), 0, name))); err != nil {
 					b.Fatal(err)
 				}
 			}
